@@ -1,0 +1,1 @@
+"""What is true of e-mail anywhere: pure, no I/O."""

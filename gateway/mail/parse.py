@@ -1,0 +1,220 @@
+"""Read a mail: any octets in, a `Mail` out, with what is wrong with it listed.
+
+*Failure:* total: nothing raises. What cannot be read is left out of the result and named in
+`defects`; the octets themselves are kept by whoever called.
+
+*Standards:* RFC 5322 (header, identification fields), RFC 2045–2047 and 2231 (MIME),
+RFC 2183 (disposition), RFC 3676 §4.3 (signature), RFC 7103 (handling malformed mail).
+"""
+
+import email.utils
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import fast_mail_parser
+from fast_mail_parser import PyLazyMimePart
+
+from gateway.mail.address import Mailbox, clean_name, parse_mailboxes
+from gateway.mail.charset import decode_text, decode_words
+from gateway.mail.header import Header, one_line, split_mail
+from gateway.mail.html import html_to_text
+
+PARTS_MAX = 1_000
+TEXT_MAX = 1_000_000  # characters of text that are kept
+SUBJECT_MAX = 500
+_IDS_MAX = 100
+_ID = re.compile(r"<([!-;=?-~]{1,900})>")
+_CHARSET = re.compile(r"charset\s*=\s*(\"[^\"]{0,80}\"|[^;\s]{1,80})", re.IGNORECASE)
+_STRUCTURE = ("content-type", "content-transfer-encoding", "content-disposition")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A part that is not the text: its cleaned name (perhaps empty), media type and octets."""
+
+    name: str
+    media_type: str
+    content: bytes
+    content_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What a mail says. Text from outside: data, never authority."""
+
+    header: Header
+    author: Mailbox | None
+    to: tuple[Mailbox, ...]
+    cc: tuple[Mailbox, ...]
+    subject: str
+    date: int | None
+    message_id: str
+    in_reply_to: tuple[str, ...]
+    references: tuple[str, ...]
+    text: str
+    attachments: tuple[Attachment, ...]
+    report: bytes | None
+    body_digest: bytes
+    defects: tuple[str, ...]
+
+
+def parse(content: bytes) -> Mail:
+    """Read `content`, a mail in RFC 5322 form with CRLF or LF lines, of any length.
+
+    `author` is None unless there is exactly one From field with exactly one well-formed mailbox.
+    `date` is in milliseconds since 1970. Message ids stand without angle brackets. `text` is the
+    readable text, made from HTML where there is none. `report` is the machine-readable part of a
+    multipart/report. `body_digest` is the SHA-256 of the body's octets, no header field (law 2).
+    """
+    header, body = split_mail(content)
+    defects = list(header.defects)
+    leaves = _leaves(header, body, defects)
+    text, attachments, report = _sort(leaves, defects)
+    message_id = next(iter(_ids(header.first("message-id"))), "")
+    date = _date(header.first("date"))
+    defects += ["no Message-ID"] * (not message_id) + ["no Date"] * (date is None)
+    return Mail(
+        header=header,
+        author=_author(header, defects),
+        to=_mailboxes(header, "to"),
+        cc=_mailboxes(header, "cc"),
+        subject=one_line(decode_words(header.first("subject")))[:SUBJECT_MAX],
+        date=date,
+        message_id=message_id,
+        in_reply_to=_ids(header.first("in-reply-to")),
+        references=_ids(header.first("references")),
+        text=text,
+        attachments=tuple(attachments),
+        report=report,
+        body_digest=hashlib.sha256(body).digest(),
+        defects=tuple(dict.fromkeys(defects)),
+    )
+
+
+def _author(header: Header, defects: list[str]) -> Mailbox | None:
+    fields = header.all("from")
+    mailboxes = parse_mailboxes(fields[0]) if len(fields) == 1 else None
+    if mailboxes is None or len(mailboxes) != 1:
+        defects.append("not exactly one well-formed From")
+        return None
+    return mailboxes[0]
+
+
+def _mailboxes(header: Header, name: str) -> tuple[Mailbox, ...]:
+    return tuple(mailbox for field in header.all(name) for mailbox in parse_mailboxes(field) or ())
+
+
+def _ids(field: str) -> tuple[str, ...]:
+    found = _ID.findall(field)
+    if not found and field and "@" in field and re.fullmatch(r"[!-;=?-~]{1,900}", field):
+        found = [field]
+    return tuple(dict.fromkeys(found[-_IDS_MAX:]))
+
+
+def _date(field: str) -> int | None:
+    if not field or len(field) > 200:
+        return None
+    try:
+        return int(email.utils.parsedate_to_datetime(field).timestamp() * 1000)
+    except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    media_type: str
+    charset: str
+    name: str
+    content: bytes
+    content_id: str
+    attached: bool
+    alternative: bool
+
+
+def _leaves(header: Header, body: bytes, defects: list[str]) -> list[_Leaf]:
+    """Give the parser a header of our own making, so that no header can stop it."""
+    lines = [f"{name}: {header.first(name)}\r\n" for name in _STRUCTURE if header.first(name)]
+    payload = "".join(lines).encode("utf-8", "replace") + b"\r\n" + body
+    try:
+        tree = fast_mail_parser.parse_email_tree(payload, mode="lazy")
+    except fast_mail_parser.ParseError as error:
+        defects.append(f"structure cannot be read ({type(error).__name__})")
+        return [_Leaf("text/plain", "", "", body[:TEXT_MAX], "", attached=False, alternative=False)]
+    found: list[_Leaf] = []
+    for part, alternative in _walk(tree):
+        if len(found) >= PARTS_MAX:
+            defects.append("more parts than we read")
+            break
+        found.append(_leaf(part, defects, alternative=alternative))
+    return found
+
+
+def _walk(tree: PyLazyMimePart) -> Iterator[tuple[PyLazyMimePart, bool]]:
+    """Give the leaves in order; a mail inside the mail is one leaf."""
+    waiting = [(tree, False)]
+    while waiting:
+        part, alternative = waiting.pop()
+        kind = part.content_type.lower()
+        if part.children and not part.is_message:
+            inside = alternative or kind == "multipart/alternative"
+            waiting += [(child, inside) for child in reversed(part.children)]
+        else:
+            yield part, alternative
+
+
+def _leaf(part: PyLazyMimePart, defects: list[str], *, alternative: bool) -> _Leaf:
+    try:
+        content = part.content or b""
+    except fast_mail_parser.ParseError:
+        defects.append("a part cannot be decoded")
+        content = b""
+    declared = next((v[0] for k, v in part.headers.items() if k.lower() == "content-type" and v), "")
+    charset = _CHARSET.search(declared[:2000])
+    kind = part.content_type.lower().strip()
+    if "/" not in kind or len(kind) > 127 or not re.fullmatch(r"[!-~]+", kind):
+        kind = "application/octet-stream" if kind else "text/plain"
+    return _Leaf(
+        media_type=kind,
+        charset=charset[1].strip('"') if charset else "",
+        name=file_name(part.filename),
+        content=content,
+        content_id=one_line(part.content_id or "")[:200],
+        attached=(part.disposition or "").lower() == "attachment" or bool(part.filename),
+        alternative=alternative,
+    )
+
+
+def _sort(leaves: list[_Leaf], defects: list[str]) -> tuple[str, list[Attachment], bytes | None]:
+    plain: list[str] = []
+    rich: list[str] = []
+    attachments: list[Attachment] = []
+    report: bytes | None = None
+    for leaf in leaves:
+        if leaf.media_type in {"message/delivery-status", "message/disposition-notification"}:
+            report = report or leaf.content
+        elif leaf.media_type in {"text/plain", "text/html"} and not leaf.attached:
+            text, defect = decode_text(leaf.content, leaf.charset)
+            defects += [defect] * bool(defect)
+            (plain if leaf.media_type == "text/plain" else rich).append(text)
+        elif leaf.content or leaf.name:
+            attachments.append(Attachment(leaf.name or "unnamed", leaf.media_type, leaf.content, leaf.content_id))
+    text = "\n".join(plain)
+    if not text.strip() and rich:
+        text = html_to_text("\n".join(rich))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if len(text) > TEXT_MAX:
+        defects.append("text is longer than we keep")
+    return text[:TEXT_MAX].strip("\n"), attachments, report
+
+
+def file_name(text: str) -> str:
+    """Return an attachment's name fit to show: one line, no path, no reserved or leading characters.
+
+    Attachments are never stored under this name; it is what a reader's program is told.
+    """
+    # Unseen characters go first, then the path: U+200B before ".htaccess" hides it otherwise.
+    shown = re.sub(r"[^\w .()+,=@~#%&'\[\]{}-]", "", re.split(r"[/\\]", clean_name(text))[-1])
+    stem = shown.strip(" .")
+    return stem if len(stem) <= 150 else stem[:100] + stem[-50:]

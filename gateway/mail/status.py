@@ -1,0 +1,33 @@
+"""SMTP replies: one severity, from which the code and the enhanced code are both printed.
+
+*Standards:* RFC 5321 §4.2 (codes), RFC 3463 and RFC 5248 (enhanced codes).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal[2, 4, 5]
+_REPLY = re.compile(r"\s*(\d{3})(?:[ -]+|$)(?:([245])\.(\d{1,3})\.(\d{1,3})\b)?\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A reply: `severity` 2, 4 or 5, `code` the last two digits, `subject.detail`, fixed public text."""
+
+    severity: Severity
+    code: int
+    enhanced: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}{self.code:02d} {self.severity}.{self.enhanced} {self.text}"
+
+
+def parse_reply(code: int, text: str) -> Status:
+    """Read a server's reply: its code and its text, of which the enhanced code is the beginning."""
+    severity: Severity = 2 if code < 400 else 4 if code < 500 else 5
+    match = _REPLY.match(f"{code} {text}")
+    enhanced = f"{match[3]}.{match[4]}" if match and match[2] == str(severity) else "0.0"
+    said = match[5] if match else text
+    return Status(severity, code % 100, enhanced, " ".join(said.split())[:500])
