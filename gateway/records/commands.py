@@ -1,0 +1,74 @@
+"""The commands people can give, in both languages: which words mean which.
+
+A command is a line that begins with `/`, or the address of its own that an alias has for it.
+"""
+
+import difflib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command by its English name, with its Chinese one, and what it takes."""
+
+    name: str
+    chinese: str
+    takes: str = ""
+
+
+NOTE = Command("note", "備註")
+FOLLOW = Command("follow", "訂閱", "[SUBTYPE…]")
+UNFOLLOW = Command("unfollow", "取消訂閱", "[SUBTYPE…]")
+COMMANDS = (NOTE, FOLLOW, UNFOLLOW)
+_BY_WORD = {word: command for command in COMMANDS for word in (command.name, command.chinese)}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A command as somebody gave it. `command` is None where the word means nothing to us."""
+
+    word: str
+    command: Command | None
+    arguments: tuple[str, ...]
+
+    @property
+    def nearest(self) -> Sequence[str]:
+        """The words that come nearest to one we do not know, best first, at most three."""
+        return [f"/{word}" for word in difflib.get_close_matches(self.word, _BY_WORD, 3, 0.4)]
+
+
+def split_commands(text: str) -> tuple[tuple[Given, ...], str]:
+    """Split the author's own text into the command lines at its top, and what comes after them.
+
+    Empty lines before and between commands are skipped. Full-width letters and slashes are
+    forgiven, and so is a missing space after a Chinese word. A path (`/usr/bin`) is no command.
+    """
+    lines = text.split("\n")
+    given: list[Given] = []
+    at = 0
+    while at < len(lines):
+        line = unicodedata.normalize("NFKC", lines[at]).strip()
+        if line and not _looks_given(line):
+            break
+        if line:
+            given.append(_read(line[1:]))
+        at += 1
+    return tuple(given), "\n".join(lines[at:]).strip("\n") if given else text
+
+
+def _looks_given(line: str) -> bool:
+    word = line[1:].split(maxsplit=1)[0] if line[1:].strip() else ""
+    return line[0] == "/" and word[:1].isalpha() and "/" not in word
+
+
+def _read(line: str) -> Given:
+    word, *arguments = line.split()
+    word = word.lower()
+    command = _BY_WORD.get(word)
+    if command is None:
+        longest = max((w for w in _BY_WORD if not w.isascii() and word.startswith(w)), key=len, default="")
+        if longest:
+            return Given(longest, _BY_WORD[longest], (word[len(longest) :], *arguments))
+    return Given(word, command, tuple(arguments))

@@ -1,0 +1,90 @@
+"""The `when` of a rule: `FIELD OP VALUE`, joined by `and`, over the fields of a record.
+
+*Failure:* a condition that cannot be read raises `ValueError` with what is wrong; judging one
+never raises, and a missing field is false.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+_CLAUSE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|=|<|>|\bin\b)\s*(.+?)\s*", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,20})?")
+_OPERATORS = "= != < <= > >= in"
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One comparison; `values` holds several only for `in`."""
+
+    field: str
+    operator: str
+    values: tuple[str, ...]
+
+    def holds(self, fields: Mapping[str, str]) -> bool:
+        """Whether it is true of a record with these fields."""
+        have = fields.get(self.field, "")
+        if have == "":
+            return False
+        if self.operator == "in":
+            return any(_compare(have, value) == 0 for value in self.values)
+        order = _compare(have, self.values[0])
+        match self.operator:
+            case "=":
+                return order == 0
+            case "!=":
+                return order != 0
+            case "<":
+                return order < 0
+            case "<=":
+                return order <= 0
+            case ">":
+                return order > 0
+            case _:
+                return order >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """All clauses must hold; none at all always does."""
+
+    clauses: tuple[Clause, ...] = ()
+
+    def failing(self, fields: Mapping[str, str]) -> Clause | None:
+        """Return the first clause that does not hold, or None when the condition is true."""
+        return next((clause for clause in self.clauses if not clause.holds(fields)), None)
+
+
+def parse_condition(text: str) -> Condition:
+    """Read `amount >= 100000 and currency in TWD, USD`; raise ValueError where it cannot be read."""
+    clauses: list[Clause] = []
+    for part in re.split(r"\s+and\s+", text.strip()):
+        match = _CLAUSE.fullmatch(part)
+        if match is None:
+            message = f"cannot read {part!r}: expected FIELD OP VALUE, OP one of {_OPERATORS}"
+            raise ValueError(message)
+        name, operator, value = match.groups()
+        values = (
+            [v.strip().strip("\"'") for v in value.strip("[]()").split(",")]
+            if operator == "in"
+            else [value.strip("\"'")]
+        )
+        clauses.append(Clause(name, operator, tuple(values)))
+    return Condition(tuple(clauses))
+
+
+def number(text: str) -> Decimal | None:
+    """Return `text` as a decimal if it is one, thousands separators and a currency's name aside."""
+    bare = text.strip().replace(",", "")
+    try:
+        return Decimal(bare) if _NUMBER.fullmatch(bare) else None
+    except InvalidOperation:
+        return None
+
+
+def _compare(have: str, value: str) -> int:
+    left, right = number(have), number(value)
+    if left is not None and right is not None:
+        return (left > right) - (left < right)
+    return (have > value) - (have < value)

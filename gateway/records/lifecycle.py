@@ -1,0 +1,110 @@
+"""What may happen to a record in its state, and what changes when it does: pure.
+
+*Failure:* a transition that the state does not allow is a `Refusal`, a value; nothing raises.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.records.kinds import Subtype
+from gateway.records.record import Line, Party, Record
+
+STAGE = "stage"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that became another: a field's name, or state, title, team, salesperson."""
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an event cannot happen: the field at fault, its value, and what is wrong with it."""
+
+    field: str
+    value: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What an event says about a record, beside the transition itself. None: says nothing."""
+
+    title: str | None = None
+    team: str | None = None
+    salesperson: str | None = None
+    customer: Party | None = None
+    origin: str | None = None
+    fields: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    lines: Sequence[Line] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The record as it stands afterwards, and what changed, in the order people read it."""
+
+    record: Record
+    changes: tuple[Change, ...]
+
+
+def apply(record: Record, subtype: Subtype | None, edit: Edit, *, replace_teams: bool = False) -> Outcome | Refusal:
+    """Let `subtype` (None: only an edit) happen to `record`.
+
+    A stage that does not change is refused, for there would be nothing to tell. `replace_teams`
+    forgets the teams the record has had.
+    """
+    state = record.state
+    if subtype is not None and subtype.transition and not subtype.creates:
+        if subtype.origins and record.state not in subtype.origins:
+            return Refusal("event", subtype.name, f"{record.ref} is {record.state}: {subtype.name} cannot happen")
+        if subtype.name == "lead.stage":
+            stage = edit.fields.get(STAGE) or ""
+            if not stage:
+                return Refusal("fields.stage", "", "lead.stage needs fields.stage")
+            if stage == record.fields.get(STAGE):
+                return Refusal("fields.stage", stage, f"{record.ref} is already in stage {stage}")
+        state = subtype.to or state
+    changed = dataclasses.replace(
+        record,
+        state=state,
+        title=record.title if edit.title is None else edit.title,
+        team=record.team if edit.team is None else edit.team,
+        salesperson=record.salesperson if edit.salesperson is None else edit.salesperson,
+        customer=record.customer if edit.customer is None else edit.customer,
+        origin=record.origin if edit.origin is None else edit.origin,
+        fields=_merged(record.fields, edit.fields),
+        lines=record.lines if edit.lines is None else tuple(edit.lines),
+    )
+    if changed.team != record.team:
+        had = () if replace_teams else record.teams
+        changed = dataclasses.replace(changed, teams=tuple(dict.fromkeys((*had, changed.team))))
+    return Outcome(changed, _differences(record, changed))
+
+
+def _merged(fields: Mapping[str, str], edit: Mapping[str, str | None]) -> dict[str, str]:
+    merged = {**fields, **{name: value for name, value in edit.items() if value is not None}}
+    return {name: value for name, value in merged.items() if edit.get(name, value) is not None}
+
+
+def _differences(old: Record, new: Record) -> tuple[Change, ...]:
+    pairs = [
+        (name, str(getattr(old, name)), str(getattr(new, name)))
+        for name in ("state", "title", "team", "salesperson", "origin")
+    ]
+    pairs.append(("customer", shown_party(old.customer), shown_party(new.customer)))
+    for name in dict.fromkeys((*old.fields, *new.fields)):
+        pairs.append((name, old.fields.get(name, ""), new.fields.get(name, "")))
+    if old.lines != new.lines:
+        pairs.append(("lines", str(len(old.lines)), str(len(new.lines))))
+    return tuple(Change(*pair) for pair in pairs if pair[1] != pair[2] or pair[0] == "lines")
+
+
+def shown_party(party: Party) -> str:
+    """Return a customer as people read it: the name, and the address mail goes to."""
+    email = party.emails[0] if party.emails else ""
+    return f"{party.name} <{email}>" if party.name and email else party.name or email

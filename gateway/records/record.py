@@ -1,0 +1,72 @@
+"""A record and what was chosen on it, as the rooms hand them to each other: frozen data."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+REFERENCE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,23}", re.ASCII)
+TITLE_MAX = 200  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A record's customer: one outside party with all their addresses; mail goes to the first."""
+
+    name: str = ""
+    emails: tuple[str, ...] = ()
+    language: str = ""
+    key: str = ""
+
+    def owns(self, email: str) -> bool:
+        """Whether the address (lower case) is one of theirs."""
+        return email in self.emails
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a quotation or invoice; numbers as the text they came in."""
+
+    name: str
+    quantity: str = ""
+    price: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a thread is about, as it stands now.
+
+    `id` is the store's, 0 before it is kept. `teams` are all the teams it has had, `team` the one
+    it has. `fields` hold text by name; a lead's stage is one of them.
+    """
+
+    id: int
+    kind: str
+    ref: str
+    title: str
+    state: str
+    team: str = ""
+    teams: tuple[str, ...] = ()
+    salesperson: str = ""
+    creator: str = ""
+    customer: Party = Party()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    lines: tuple[Line, ...] = ()
+    origin: str = ""
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What somebody chose on one record, or was chosen for them.
+
+    `who` is a person's key, `group:TEAM`, `customer`, or an address in lower case. `subtypes` are
+    patterns they hear, `without` patterns they no longer want, from whatever source.
+    """
+
+    who: str
+    subtypes: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    how: str = "added"
+
+
+CUSTOMER = "customer"
