@@ -1,0 +1,285 @@
+"""gateway.yaml: what a node is and where it listens; restart to apply."""
+
+import ipaddress
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field
+
+from gateway.document import Document, Model, Problem, validate
+from gateway.mail.address import parse_address
+
+FILE = "gateway.yaml"
+Language = Literal["zh-TW", "en"]
+_DURATION = re.compile(r"(\d{1,5})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _domain(value: str) -> str:
+    address = parse_address(f"x@{value}")
+    if address is None or "." not in value:
+        message = f"{value!r} is no domain; write one like sales.example.com"
+        raise ValueError(message)
+    return address.domain
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        message = f"the time zone {value!r} is not known; write one like Asia/Taipei"
+        raise ValueError(message) from None
+    return value
+
+
+def parse_listen(value: str) -> tuple[str, int]:
+    """Read `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH` (port -1); raise ValueError otherwise."""
+    if value.startswith("unix:") and len(value) > len("unix:"):
+        return value.removeprefix("unix:"), -1
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        message = f"{value!r} is no address to listen on; write HOST:PORT, or unix:PATH"
+        raise ValueError(message)
+    return host.strip("[]"), int(port)
+
+
+def _listen(value: str) -> str:
+    parse_listen(value)
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        network = ipaddress.ip_network(value)
+    except ValueError:
+        message = f"{value!r} is no network; write one like 192.0.2.0/28, its host bits zero"
+        raise ValueError(message) from None
+    if network.prefixlen == 0:
+        message = f"{value!r} would trust the whole world; name the hosts of your own people"
+        raise ValueError(message)
+    return value
+
+
+def parse_duration(value: str) -> timedelta:
+    """Read `7d`, `12h`, `30m` or `45s`; raise ValueError otherwise."""
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        message = f"{value!r} is no duration; write one like 7d, 12h, 30m or 45s"
+        raise ValueError(message)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _duration(value: str) -> str:
+    parse_duration(value)
+    return value
+
+
+def _store_url(value: str) -> str:
+    if not value.startswith(("sqlite:///", "postgresql://")):
+        message = f"{value!r} is no store; write sqlite:///var/gateway.db or postgresql://user@host/name"
+        raise ValueError(message)
+    return value
+
+
+def _hop_url(value: str) -> str:
+    parse_hop(value)
+    return value
+
+
+Listen = Annotated[str, AfterValidator(_listen)]
+
+
+class NextHop(Model):
+    """The server we hand mail to, read from `next_hop.url`."""
+
+    scheme: Literal["maildir", "smtp", "smtps", "lmtp"]
+    path: str = ""
+    host: str = ""
+    port: int = 0
+    user: str = ""
+
+
+def parse_hop(url: str) -> NextHop:
+    """Read `maildir:PATH`, `smtp://host:25`, `smtps://user@host:465`, `lmtp://host:24` or `lmtp:///PATH`."""
+    if url.startswith("maildir:") and len(url) > len("maildir:"):
+        return NextHop(scheme="maildir", path=url.removeprefix("maildir:"))
+    parts = urlsplit(url)
+    ports = {"smtp": 25, "smtps": 465, "lmtp": 24}
+    usable = parts.scheme in ports and not parts.query and not parts.fragment and parts.password is None
+    if not usable or not (parts.hostname or (parts.scheme == "lmtp" and len(parts.path) > 1)):
+        message = f"{url!r} is no next hop; write maildir:PATH, smtp://host:25, smtps://user@host:465 or lmtp://host:24"
+        raise ValueError(message)
+    return NextHop(
+        scheme=parts.scheme,  # type: ignore[arg-type]  # one of the keys of `ports`
+        host=parts.hostname or "",
+        port=parts.port or ports[parts.scheme],
+        path=parts.path if not parts.hostname else "",
+        user=unquote(parts.username or ""),
+    )
+
+
+class Site(Model):
+    """`site`: what the gateway is called and where it keeps what it makes."""
+
+    domain: Annotated[str, AfterValidator(_domain)]
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    language: Language = "zh-TW"
+    timezone: Annotated[str, AfterValidator(_timezone)] = "Asia/Taipei"
+    state: str = "var"
+    templates: str = ""
+
+
+class StoreSettings(Model):
+    """`store`: where everything is remembered."""
+
+    url: Annotated[str, AfterValidator(_store_url)] = "sqlite:///var/gateway.db"
+
+
+class Submission(Model):
+    """`smtp.submission`: AUTH for people, only over TLS."""
+
+    listen: Listen
+    users_file: str
+
+
+class Smtp(Model):
+    """`smtp`: a door for mail from anywhere."""
+
+    listen: Listen
+    max_size: Annotated[int, Field(ge=10_000, le=200_000_000)] = 26_214_400
+    trusted_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(default=(), strict=False)
+    tls_certificate: str = ""
+    tls_key: str = ""
+    require_tls: bool = False
+    submission: Submission | None = None
+
+
+class Lmtp(Model):
+    """`lmtp`: where a border MTA hands over; never trusted by address."""
+
+    listen: Listen
+    max_size: Annotated[int, Field(ge=10_000, le=200_000_000)] = 26_214_400
+
+
+class ImapDoor(Model):
+    """`imap`: a catch-all mailbox."""
+
+    host: str
+    user: str
+    port: Annotated[int, Field(gt=0, lt=65536)] = 993
+    tls: bool = True
+    password_file: str = ""
+    token_command: str = ""
+    folder: str = "INBOX"
+    done: str = "Processed"
+    failed: str = "Failed"
+    envelope_headers: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class Authentication(Model):
+    """`authentication`: how the author of a mail is made sure of."""
+
+    mode: Literal["verify", "trust"] = "verify"
+    authserv_id: str = ""
+    resolver: str = ""
+
+
+class NextHopSettings(Model):
+    """`next_hop`: where everything we send goes."""
+
+    url: Annotated[str, AfterValidator(_hop_url)]
+    password_file: str = ""
+
+
+class DkimKey(Model):
+    """`dkim`: one key that signs everything."""
+
+    selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$")]
+    key_file: str
+
+
+class FilingAccount(Model):
+    """An account into which threads are filed."""
+
+    host: str
+    user: str
+    port: Annotated[int, Field(gt=0, lt=65536)] = 993
+    tls: bool = True
+    password_file: str = ""
+    token_command: str = ""
+
+
+class PersonAccount(FilingAccount):
+    """A person's own account."""
+
+    person: str
+
+
+class Filing(Model):
+    """`filing`: threads as IMAP folders."""
+
+    archive: FilingAccount | None = None
+    accounts: tuple[PersonAccount, ...] = Field(default=(), strict=False)
+    keep_read: Annotated[str, AfterValidator(_duration)] = "7d"
+
+
+class Metrics(Model):
+    """`metrics`: a private port for /metrics, /healthz and /readyz."""
+
+    listen: Listen
+
+
+class Settings(Model):
+    """gateway.yaml as a whole. Paths are relative to the file; `path` resolves them."""
+
+    site: Site
+    next_hop: NextHopSettings
+    store: StoreSettings = StoreSettings()
+    smtp: Smtp | None = None
+    lmtp: Lmtp | None = None
+    imap: tuple[ImapDoor, ...] = Field(default=(), strict=False)
+    authentication: Authentication = Authentication()
+    dkim: tuple[DkimKey, ...] = Field(default=(), strict=False)
+    filing: Filing | None = None
+    metrics: Metrics | None = None
+    folder: Path = Field(default=Path(), exclude=True)
+
+    def path(self, relative: str) -> Path:
+        """Return where a path of the file leads."""
+        return (self.folder / relative).resolve()
+
+    @property
+    def state(self) -> Path:
+        """The folder for keys, the SQLite file and Maildirs."""
+        return self.path(self.site.state)
+
+    @property
+    def hop(self) -> NextHop:
+        """The next hop, read."""
+        return parse_hop(self.next_hop.url)
+
+
+def load(document: Document, folder: Path) -> tuple[Settings, list[Problem]]:
+    """Return the settings of gateway.yaml in `folder`, and the problems that are no errors.
+
+    Raises `Bad` where a value cannot be used.
+    """
+    settings = validate(document, Settings).model_copy(update={"folder": folder.resolve()})
+    return settings, _notes(document, settings)
+
+
+def _notes(document: Document, settings: Settings) -> list[Problem]:
+    """What is understood and kept, but does nothing in this release."""
+    later = [
+        (("imap",), bool(settings.imap), "catch-all mailboxes are not fetched in this release"),
+        (("filing",), settings.filing is not None, "threads are not filed into folders in this release"),
+        (("smtp", "submission"), bool(settings.smtp and settings.smtp.submission),
+         "submission is not offered in this release"),
+        (("authentication",), document.data.get("authentication") is not None,
+         "only trusted networks and reply addresses authenticate in this release; all other mail is held"),
+    ]  # fmt: skip
+    return [document.problem(where, what, note=True) for where, applies, what in later if applies]

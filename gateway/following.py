@@ -1,0 +1,178 @@
+"""Who follows a record: the choices made on it, and what the rules now in force give its teams.
+
+Computed anew each time, never stored: an edit of the rules counts at once, for old records too.
+Pure; the one place that knows how choices and rules unite.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.people import DELIVERIES, Delivery, People, Person
+from gateway.records.conditions import Condition
+from gateway.records.kinds import DEFAULT_SUBTYPES, TEAM, matches
+from gateway.records.record import CUSTOMER, Choice, Record
+from gateway.rules import FollowRule, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why somebody hears of something: a word that templates know, and the place or name of it."""
+
+    code: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.detail}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Subtypes that one source gives a follower, for that reason, by that way of delivery."""
+
+    subtypes: tuple[str, ...]
+    reason: Reason
+    delivery: Delivery = "mail"
+    when: Condition = Condition()
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Somebody who follows a record, with everything they were given and what they gave up."""
+
+    who: str
+    name: str
+    emails: tuple[str, ...]
+    outsider: bool
+    language: str
+    grants: tuple[Grant, ...]
+    without: tuple[str, ...] = ()
+
+    def heard(self, subtype: str, record: Record) -> Grant | str:
+        """Return the most immediate grant of `subtype`, or why there is none."""
+        if not self.grants:
+            return "does not follow this record"
+        if given_up := matches(self.without, subtype):
+            return f"unfollowed {given_up}"
+        given = [grant for grant in self.grants if matches(grant.subtypes, subtype)]
+        if not given:
+            return f"follows, but not {subtype}"
+        fitting = [grant for grant in given if grant.when.failing(record.fields) is None]
+        if not fitting:
+            clause = given[0].when.failing(record.fields)
+            said = f"{clause.field} {clause.operator} {', '.join(clause.values)}" if clause else ""
+            return f"the condition of {given[0].reason.detail} does not hold: {said}"
+        return min(fitting, key=lambda grant: DELIVERIES.index(grant.delivery))
+
+
+def followers(record: Record, choices: Iterable[Choice], people: People, rules: Rules) -> list[Follower]:
+    """Return everybody who follows `record`, each once, people before outsiders."""
+    table = _Table(record, people)
+    for key, code in ((record.creator, "creator"), (record.salesperson, "salesperson")):
+        if key in people.by_key:
+            table.give(key, DEFAULT_SUBTYPES, Reason(code))
+    if record.kind == TEAM and record.ref.lower() in rules.teams:
+        for key in rules.teams[record.ref.lower()].everybody:
+            table.give(key, ("discussion", "note"), Reason("member", record.ref.lower()))
+    else:
+        for rule in rules.follow:
+            if rule.applies(record.teams):
+                _apply(table, rule, rules)
+    for choice in choices:
+        for who in _expand(choice.who, rules):
+            if choice.subtypes:
+                table.give(who, choice.subtypes, Reason(choice.how))
+            table.take(who, choice.without)
+    return table.result()
+
+
+def _apply(table: "_Table", rule: FollowRule, rules: Rules) -> None:
+    for who in _named(rule, table.record, rules):
+        table.give(who, rule.subtypes, Reason("rule", rule.place), rule.delivery, rule.when)
+
+
+def _named(rule: FollowRule, record: Record, rules: Rules) -> Iterable[str]:
+    match rule.who:
+        case "leader":
+            teams = [team for team in record.teams if not rule.teams or team in rule.teams]
+            return [rules.teams[team].leader for team in teams if team in rules.teams and rules.teams[team].leader]
+        case "salesperson":
+            return [record.salesperson] if record.salesperson else []
+        case "creator":
+            return [record.creator] if record.creator else []
+        case _:
+            return _expand(rule.who, rules)
+
+
+def _expand(who: str, rules: Rules) -> Sequence[str]:
+    if who.startswith("group:"):
+        team = rules.teams.get(who.removeprefix("group:"))
+        return team.everybody if team else ()
+    return (who,)
+
+
+class _Table:
+    """Gathers grants by follower, whatever name the source knew them by."""
+
+    def __init__(self, record: Record, people: People) -> None:
+        self.record = record
+        self._people = people
+        self._grants: dict[str, list[Grant]] = {}
+        self._without: dict[str, list[str]] = {}
+
+    def give(
+        self,
+        who: str,
+        subtypes: tuple[str, ...],
+        reason: Reason,
+        delivery: Delivery | None = None,
+        when: Condition = Condition(),
+    ) -> None:
+        key = self._key(who)
+        if not key:
+            return
+        person = self._people.by_key.get(key)
+        way: Delivery = delivery or (person.delivery if person else "mail")
+        self._grants.setdefault(key, []).append(Grant(subtypes, reason, way, when))
+
+    def take(self, who: str, subtypes: tuple[str, ...]) -> None:
+        if subtypes and (key := self._key(who)):
+            self._without.setdefault(key, []).extend(subtypes)
+
+    def _key(self, who: str) -> str:
+        """Return a person's key, `customer`, or an outside address; "" for nobody we know."""
+        if who in self._people.by_key:
+            return who
+        if who == CUSTOMER:
+            return CUSTOMER if self.record.customer.emails else ""
+        if "@" not in who:
+            return ""
+        person = self._people.person(who)
+        if person:
+            return person.key
+        return CUSTOMER if self.record.customer.owns(who) else who
+
+    def result(self) -> list[Follower]:
+        made = list(self._make())
+        return sorted(made, key=lambda follower: follower.outsider)
+
+    def _make(self) -> Iterator[Follower]:
+        for key, grants in self._grants.items():
+            without = tuple(self._without.get(key, ()))
+            if key in self._people.by_key:
+                yield insider(self._people.by_key[key], tuple(grants), without)
+            elif key == CUSTOMER:
+                yield customer(self.record, tuple(grants), without)
+            else:
+                yield Follower(key, "", (key,), True, "", tuple(grants), without)  # noqa: FBT003
+
+
+def insider(person: Person, grants: tuple[Grant, ...] = (), without: tuple[str, ...] = ()) -> Follower:
+    """Return a person as a follower."""
+    return Follower(person.key, person.name, person.email, False, person.language or "", grants, without)  # noqa: FBT003
+
+
+def customer(record: Record, grants: tuple[Grant, ...] = (), without: tuple[str, ...] = ()) -> Follower:
+    """Return a record's customer as a follower."""
+    party = record.customer
+    who = party.key or (party.emails[0] if party.emails else CUSTOMER)
+    return Follower(who, party.name, party.emails, True, party.language, grants, without)  # noqa: FBT003

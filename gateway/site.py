@@ -1,0 +1,165 @@
+"""A site: its three files, checked against each other, and people and rules swapped whole.
+
+*Failure:* `load` raises `Bad` with every problem of all three files; a reload that fails keeps
+what is in force and returns the problems.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway import config, people, rules
+from gateway.config import Settings
+from gateway.document import Bad, Document, Problem, read
+from gateway.mail.address import parse_address
+from gateway.people import People
+from gateway.rules import SPECIAL_FOLLOWERS, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """People and rules that were checked against each other; replaced whole, never in part."""
+
+    people: People
+    rules: Rules
+
+
+@dataclass(slots=True)
+class Site:
+    """The settings of a node, and the people and rules in force now."""
+
+    settings: Settings
+    now: InForce
+    notes: Sequence[Problem] = ()
+    _seen: bytes = field(default=b"", repr=False)
+
+    @property
+    def people(self) -> People:
+        """The people in force."""
+        return self.now.people
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force."""
+        return self.now.rules
+
+    def language(self, chosen: str | None) -> str:
+        """Return a reader's language: their own, or the site's."""
+        return chosen or self.settings.site.language
+
+    def changed(self) -> bool:
+        """Whether people.yaml or rules.yaml is not what was read last, good or bad."""
+        return _digest(self.settings.folder) != self._seen
+
+    def reload(self) -> Sequence[Problem]:
+        """Read people and rules again; return the problems that kept the old in force, if any."""
+        self._seen = _digest(self.settings.folder)
+        try:
+            self.now, self.notes = _load_in_force(self.settings.folder)
+        except Bad as bad:
+            return bad.problems
+        return ()
+
+
+def load(path: Path) -> Site:
+    """Read the site whose gateway.yaml is at `path`. Raises `Bad` with all problems at once."""
+    problems: list[Problem] = []
+    settings: Settings | None = None
+    now: InForce | None = None
+    notes: list[Problem] = []
+    try:
+        settings, more = config.load(read(path), path.parent)
+        notes += more
+    except Bad as bad:
+        problems += bad.problems
+    seen = _digest(path.parent)
+    try:
+        now, more = _load_in_force(path.parent)
+        notes += more
+    except Bad as bad:
+        problems += bad.problems
+    if settings is None or now is None or problems:
+        raise Bad(problems)
+    return Site(settings, now, notes, seen)
+
+
+def _digest(folder: Path) -> bytes:
+    digest = hashlib.sha256()
+    for name in (people.FILE, rules.FILE):
+        try:
+            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+        except OSError:
+            digest.update(b"-")
+    return digest.digest()
+
+
+def _load_in_force(folder: Path) -> tuple[InForce, list[Problem]]:
+    problems: list[Problem] = []
+    read_people: People | None = None
+    read_rules: Rules | None = None
+    documents: dict[str, Document] = {}
+    try:
+        documents[people.FILE] = read(folder / people.FILE)
+        read_people = people.load(documents[people.FILE])
+    except Bad as bad:
+        problems += bad.problems
+    try:
+        documents[rules.FILE] = read(folder / rules.FILE)
+        read_rules = rules.load(documents[rules.FILE])
+    except Bad as bad:
+        problems += bad.problems
+    if read_people is not None and read_rules is not None:
+        problems += _check_people(documents[rules.FILE], read_people, read_rules)
+        problems += _check_teams(documents[people.FILE], read_people, read_rules)
+    if problems or read_people is None or read_rules is None:
+        raise Bad(problems)
+    return InForce(read_people, read_rules), _notes(documents, read_people, read_rules)
+
+
+def _check_people(document: Document, known: People, made: Rules) -> list[Problem]:
+    problems = []
+    mend = f"the people are {', '.join(known.by_key)}"
+    for key, team in made.teams.items():
+        if team.leader and team.leader not in known.by_key:
+            problems.append(document.problem(("teams", key, "leader"), f"unknown person {team.leader!r}", mend))
+        problems += [
+            document.problem(("teams", key, "members", n), f"unknown person {member!r}", mend)
+            for n, member in enumerate(team.members)
+            if member not in known.by_key
+        ]
+    for n, rule in enumerate(made.follow):
+        named = rule.who in known.by_key or rule.who in SPECIAL_FOLLOWERS or rule.who.startswith("group:")
+        if not named and parse_address(rule.who) is None:
+            what = f"unknown person {rule.who!r}"
+            problems.append(
+                document.problem(
+                    ("follow", n, "who"), what, "a person, group:TEAM, leader, salesperson, creator or an address"
+                )
+            )
+    return problems
+
+
+def _check_teams(document: Document, known: People, made: Rules) -> list[Problem]:
+    return [
+        document.problem(
+            ("customers", key, "team"), f"unknown team {customer.team!r}", f"the teams are {', '.join(made.teams)}"
+        )
+        for key, customer in known.customers.items()
+        if customer.team and customer.team not in made.teams
+    ]
+
+
+def _notes(documents: dict[str, Document], known: People, made: Rules) -> list[Problem]:
+    what = "acts as mail in this release"
+    notes = [
+        documents[people.FILE].problem(("people", key, "delivery"), f"delivery: {person.delivery} {what}", note=True)
+        for key, person in known.by_key.items()
+        if person.delivery in ("inbox", "digest")
+    ]
+    notes += [
+        documents[rules.FILE].problem(("follow", n, "delivery"), f"delivery: {rule.delivery} {what}", note=True)
+        for n, rule in enumerate(made.follow)
+        if rule.delivery in ("inbox", "digest")
+    ]
+    return notes
