@@ -1,0 +1,167 @@
+"""What was taken in, and what became of it for each recipient."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import sqlalchemy as sa
+
+from gateway.store import content, lease
+from gateway.store.lease import Claim
+from gateway.store.session import Transaction
+from gateway.store.tables import arrival, arrival_recipient
+from gateway.store.tables import content as table_content
+
+PENDING = ("pending",)
+LEASE = 120_000  # milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A mail as it was received, not kept yet. `content` may be a spool file."""
+
+    received_at: int
+    door: str
+    peer: str
+    helo: str
+    return_path: str
+    trusted: bool
+    recipients: tuple[str, ...]
+    content: bytes | BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One of our addresses in an arrival's envelope, not served yet."""
+
+    id: int
+    address: str
+    released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A kept arrival with the recipients that are still to be served. `content` is the whole mail."""
+
+    id: int
+    received_at: int
+    door: str
+    peer: str
+    return_path: str
+    trusted: bool
+    content: bytes
+    digest: bytes
+    recipients: tuple[Recipient, ...]
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of an arrival for one recipient."""
+
+    state: str  # posted, done, held, refused, discarded, shunted
+    cause: str = ""
+    reason: str = ""
+    record_id: int | None = None
+    message_id: int | None = None
+
+
+def keep_many(tx: Transaction, received: Sequence[Received]) -> None:
+    """Keep mails with their envelopes; when the transaction commits, each may be said yes to."""
+    digests = content.keep_many(tx, [each.content for each in received])
+    ids = tx.execute(
+        sa.insert(arrival).returning(arrival.c.id, sort_by_parameter_order=True),
+        [
+            {
+                "received_at": each.received_at, "door": each.door, "peer": each.peer, "helo": each.helo,
+                "return_path": each.return_path, "trusted": each.trusted, "content": digest,
+                "state": "pending", "due_at": each.received_at,
+            }
+            for each, digest in zip(received, digests, strict=True)
+        ],
+    ).scalars()  # fmt: skip
+    tx.execute(
+        sa.insert(arrival_recipient),
+        [
+            {"arrival_id": arrival_id, "address": address, "state": "pending"}
+            for arrival_id, each in zip(ids, received, strict=True)
+            for address in each.recipients
+        ],
+    )
+
+
+def claim(tx: Transaction, now: int, limit: int) -> list[Claim]:
+    """Claim pending arrivals: many new ones, or one that failed before."""
+    return lease.claim_carefully(tx, arrival, PENDING, now, LEASE, limit)
+
+
+def by_size(tx: Transaction, claims: Sequence[Claim], octets: int) -> list[list[Claim]]:
+    """Split claims into groups whose mails together hold at most `octets`, or one mail that holds more."""
+    query = sa.select(arrival.c.id, table_content.c.size).join(
+        table_content, table_content.c.digest == arrival.c.content
+    )
+    sizes = {row.id: row.size for row in tx.execute(query.where(arrival.c.id.in_([each.id for each in claims])))}
+    groups: list[list[Claim]] = []
+    total = octets + 1
+    for claimed in claims:
+        total += sizes.get(claimed.id, 0)
+        if total > octets:
+            groups.append([])
+            total = sizes.get(claimed.id, 0)
+        groups[-1].append(claimed)
+    return groups
+
+
+def load(tx: Transaction, claims: Iterable[Claim]) -> list[Arrival]:
+    """Return claimed arrivals, oldest first."""
+    by_id = {claimed.id: claimed for claimed in claims}
+    rows = tx.execute(sa.select(arrival).where(arrival.c.id.in_(by_id)).order_by(arrival.c.id)).all()
+    recipients: dict[int, list[Recipient]] = {}
+    waiting = sa.select(arrival_recipient).where(
+        arrival_recipient.c.arrival_id.in_(by_id), arrival_recipient.c.state == "pending"
+    )
+    for row in tx.execute(waiting.order_by(arrival_recipient.c.id)):
+        recipients.setdefault(row.arrival_id, []).append(Recipient(row.id, row.address, row.released))
+    mails = content.load_many(tx, [row.content for row in rows])
+    return [
+        Arrival(
+            row.id, row.received_at, row.door, row.peer, row.return_path, row.trusted,
+            mails[row.content], row.content, tuple(recipients.get(row.id, ())), by_id[row.id],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def settle_recipient(tx: Transaction, recipient_id: int, settled: Settled, now: int, author: str, subject: str) -> None:
+    """Write what became of an arrival for one recipient."""
+    tx.execute(
+        sa.update(arrival_recipient)
+        .where(arrival_recipient.c.id == recipient_id)
+        .values(
+            state=settled.state, cause=settled.cause, reason=settled.reason, record_id=settled.record_id,
+            message_id=settled.message_id, settled_at=now, author=author, subject=subject,
+        )
+    )  # fmt: skip
+
+
+def finish(tx: Transaction, claimed: Claim) -> bool:
+    """End an arrival all of whose recipients are served; False when the claim was lost."""
+    return lease.settle(tx, arrival, claimed, state="handled")
+
+
+def postpone(tx: Transaction, claimed: Claim, due_at: int, *, failed: bool) -> None:
+    """Let a claimed arrival wait until `due_at`; `failed` counts a try."""
+    attempts = max(claimed.attempts, 1) if failed else max(claimed.attempts - 1, 0)
+    lease.settle(tx, arrival, claimed, due_at=due_at, attempts=attempts)
+
+
+def shunt(tx: Transaction, claimed: Claim, reason: str, now: int) -> bool:
+    """Put an arrival aside with its octets, for a person, by a fault."""
+    if not lease.settle(tx, arrival, claimed, state="handled"):
+        return False
+    tx.execute(
+        sa.update(arrival_recipient)
+        .where(arrival_recipient.c.arrival_id == claimed.id, arrival_recipient.c.state == "pending")
+        .values(state="shunted", cause="fault", reason=reason, settled_at=now)
+    )
+    return True

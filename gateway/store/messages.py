@@ -1,0 +1,246 @@
+"""Threads: every entry is a message, and stays as it was posted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.mail.parse import Attachment
+from gateway.records.lifecycle import Change
+from gateway.store import content, lease
+from gateway.store.lease import Claim
+from gateway.store.session import Transaction
+from gateway.store.tables import attachment, effect, message
+
+PENDING = ("pending",)
+LEASE = 120_000  # milliseconds
+ANCESTORS = 20
+_WINDOW = 200  # ids of one mail that are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who wrote a message: a person's key or "", the name shown, the address (lower case)."""
+
+    who: str = ""
+    name: str = ""
+    email: str = ""
+
+    @property
+    def outsider(self) -> bool:
+        """Whether somebody outside wrote it, rather than a person or the record system."""
+        return not self.who and bool(self.email)
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What else stands with a message; every key may be missing."""
+
+    automatic: str = ""
+    defects: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()  # outside addresses that follow since this message
+    mailed: bool = False  # somebody else told the customer
+    authenticated: str = ""
+    announced: str = ""  # the id of the event
+    answered: str = ""  # the outside address whose message this answers
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to post. `references` are the ids to thread by: the root first, the parent last."""
+
+    record_id: int
+    subtype: str
+    internal: bool
+    at: int
+    author: Author
+    subject: str
+    text: str
+    message_id: str
+    original_id: str = ""
+    quoted: str = ""
+    parent_id: int | None = None
+    ancestors: tuple[str, ...] = ()
+    addressed: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    details: Details = field(default_factory=Details)
+    arrival_id: int | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An attachment of a message: its octets are in the store's content."""
+
+    name: str
+    media_type: str
+    size: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An entry in a thread."""
+
+    id: int
+    record_id: int
+    subtype: str
+    internal: bool
+    at: int
+    author: Author
+    subject: str
+    text: str
+    quoted: str
+    message_id: str
+    original_id: str
+    parent_id: int | None
+    ancestors: tuple[str, ...]
+    addressed: tuple[str, ...]
+    changes: tuple[Change, ...]
+    details: Details
+    hears: Sequence[Mapping[str, str]]
+    not_hears: Sequence[Mapping[str, str]]
+    state: str
+
+
+def post(tx: Transaction, new: NewMessage) -> int:
+    """Put a message in its thread, to be fanned out, and return its id."""
+    details = {name: getattr(new.details, name) for name in new.details.__slots__ if getattr(new.details, name)}
+    made = tx.execute(
+        sa.insert(message)
+        .values(
+            record_id=new.record_id, subtype=new.subtype, internal=new.internal, at=new.at,
+            author_who=new.author.who, author_name=new.author.name, author_email=new.author.email,
+            subject=new.subject, text=new.text, quoted=new.quoted, message_id=new.message_id,
+            original_id=new.original_id[:1000], parent_id=new.parent_id, ancestors=list(new.ancestors),
+            addressed=list(new.addressed), changes=[[c.name, c.old, c.new] for c in new.changes],
+            details=details, arrival_id=new.arrival_id, state="pending", due_at=new.at,
+        )
+        .returning(message.c.id)
+    ).scalar_one()  # fmt: skip
+    if new.attachments:
+        digests = content.keep_many(tx, [each.content for each in new.attachments])
+        rows = [
+            {"message_id": made, "name": a.name, "media_type": a.media_type, "size": len(a.content), "content": digest}
+            for a, digest in zip(new.attachments, digests, strict=True)
+        ]
+        tx.execute(sa.insert(attachment), rows)
+    return int(made)
+
+
+def claim(tx: Transaction, now: int, limit: int) -> list[Claim]:
+    """Claim messages to fan out: many new ones, or one that failed before."""
+    return lease.claim_carefully(tx, message, PENDING, now, LEASE, limit)
+
+
+def load(tx: Transaction, ids: Iterable[int]) -> list[Message]:
+    """Return messages by their ids, oldest first."""
+    rows = tx.execute(sa.select(message).where(message.c.id.in_(set(ids))).order_by(message.c.id))
+    return [_message(row) for row in rows]
+
+
+def thread(tx: Transaction, record_id: int, last: int | None = None) -> list[Message]:
+    """Return a record's messages, oldest first; `last` narrows to so many of the newest."""
+    query = sa.select(message).where(message.c.record_id == record_id).order_by(message.c.id.desc())
+    return [_message(row) for row in tx.execute(query if last is None else query.limit(last))][::-1]
+
+
+def root(tx: Transaction, record_id: int) -> Message | None:
+    """Return the first message of a thread."""
+    query = sa.select(message).where(message.c.record_id == record_id).order_by(message.c.id).limit(1)
+    row = tx.execute(query).first()
+    return _message(row) if row else None
+
+
+def find_parent(tx: Transaction, record_id: int, ids: Sequence[str]) -> Message | None:
+    """Return the message of this thread that one of `ids` names, ours or the author's; earlier ids win."""
+    wanted = list(dict.fromkeys(ids))[:_WINDOW]
+    if not wanted:
+        return None
+    either = sa.or_(message.c.message_id.in_(wanted), message.c.original_id.in_(wanted))
+    rows = tx.execute(sa.select(message).where(either, message.c.record_id == record_id)).all()
+    ranked = sorted(rows, key=lambda row: min(_rank(wanted, row.message_id), _rank(wanted, row.original_id)))
+    return _message(ranked[0]) if ranked else None
+
+
+def _rank(ids: Sequence[str], each: str) -> int:
+    return ids.index(each) if each in ids else len(ids)
+
+
+def fanned_out(tx: Transaction, claimed: Claim, hears: list[dict[str, str]], not_hears: list[dict[str, str]]) -> bool:
+    """Write who heard of a message and who did not; False when the claim was lost."""
+    return lease.settle(tx, message, claimed, state="fanned out", hears=hears, not_hears=not_hears)
+
+
+def postpone(tx: Transaction, claimed: Claim, due_at: int, *, failed: bool) -> None:
+    """Let a claimed message wait until `due_at`; `failed` counts a try."""
+    attempts = max(claimed.attempts, 1) if failed else max(claimed.attempts - 1, 0)
+    lease.settle(tx, message, claimed, due_at=due_at, attempts=attempts)
+
+
+def shunt(tx: Transaction, claimed: Claim, reason: str) -> None:
+    """Give up fanning a message out; it stays in its thread, and status counts it."""
+    lease.settle(tx, message, claimed, state="shunted", not_hears=[{"who": "everybody", "reason": reason}])
+
+
+def attachments(tx: Transaction, message_ids: Iterable[int]) -> dict[int, list[Kept]]:
+    """Return the attachments of messages, by message id."""
+    found: dict[int, list[Kept]] = {}
+    query = sa.select(attachment).where(attachment.c.message_id.in_(set(message_ids))).order_by(attachment.c.id)
+    for row in tx.execute(query):
+        found.setdefault(row.message_id, []).append(Kept(row.name, row.media_type, row.size, row.content))
+    return found
+
+
+def claim_effect(tx: Transaction, scope: str, original_id: str, body_digest: bytes) -> bool:
+    """Note that a mail has its effect in `scope`; False if it had it before (law 2)."""
+    row = {"scope": scope, "original_id": original_id[:1000], "body_digest": body_digest}
+    if tx.execute(sa.select(effect.c.scope).where(*(effect.c[name] == value for name, value in row.items()))).first():
+        return False
+    tx.execute(sa.insert(effect).values(row))
+    return True
+
+
+def effect_made(tx: Transaction, scope: str, original_id: str, body_digest: bytes, record_id: int) -> None:
+    """Note which record the effect of a mail made."""
+    where = (effect.c.scope == scope, effect.c.original_id == original_id[:1000], effect.c.body_digest == body_digest)
+    tx.execute(sa.update(effect).where(*where).values(record_id=record_id))
+
+
+def records_made(tx: Transaction, scope: str, ids: Sequence[str]) -> list[int]:
+    """Return the records that mails with these original ids made in `scope`."""
+    query = sa.select(effect.c.record_id).where(
+        effect.c.scope == scope, effect.c.original_id.in_(list(ids)[:_WINDOW]), effect.c.record_id.is_not(None)
+    )
+    return [int(each) for each in tx.execute(query).scalars()]
+
+
+def seen_with_other_body(tx: Transaction, scope: str, original_id: str, body_digest: bytes) -> bool:
+    """Whether a mail with this Message-ID, but another body, had its effect in `scope`."""
+    query = sa.select(effect.c.scope).where(
+        effect.c.scope == scope, effect.c.original_id == original_id[:1000], effect.c.body_digest != body_digest
+    )
+    return tx.execute(query).first() is not None
+
+
+def count_since(tx: Transaction, record_id: int, author_email: str, since: int) -> int:
+    """Return how many messages an author wrote to a record since then."""
+    query = sa.select(sa.func.count()).where(
+        message.c.record_id == record_id, message.c.author_email == author_email, message.c.at >= since
+    )
+    return int(tx.execute(query).scalar_one())
+
+
+def _message(row: Any) -> Message:  # noqa: ANN401 (a row of the table)
+    details: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row.details.items()
+    }
+    return Message(
+        id=row.id, record_id=row.record_id, subtype=row.subtype, internal=row.internal, at=row.at,
+        author=Author(row.author_who, row.author_name, row.author_email), subject=row.subject, text=row.text,
+        quoted=row.quoted, message_id=row.message_id, original_id=row.original_id, parent_id=row.parent_id,
+        ancestors=tuple(row.ancestors), addressed=tuple(row.addressed),
+        changes=tuple(Change(*change) for change in row.changes), details=Details(**details),
+        hears=row.hears or [], not_hears=row.not_hears or [], state=row.state,
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Notices waiting to be worded: a mail of ours to one person about their own doing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.store import lease
+from gateway.store.content import insert_new
+from gateway.store.lease import Claim
+from gateway.store.session import Transaction
+from gateway.store.tables import message, notice
+
+PENDING = ("pending",)
+LEASE = 120_000  # milliseconds
+DAY = 86_400_000  # milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotice:
+    """A notice to send. `who` is a person's key or ""; `daily` allows one of a kind a day."""
+
+    kind: str
+    who: str
+    email: str
+    data: Mapping[str, Any]
+    record_id: int | None = None
+    daily: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A claimed notice."""
+
+    id: int
+    kind: str
+    who: str
+    email: str
+    record_id: int | None
+    data: Mapping[str, Any]
+    created_at: int
+    claim: Claim
+
+
+def add(tx: Transaction, new: NewNotice, now: int) -> None:
+    """Keep a notice to be sent; one a day at most of its kind and address, where it is daily."""
+    row: dict[str, object] = {
+        "kind": new.kind, "who": new.who, "email": new.email, "record_id": new.record_id, "data": dict(new.data),
+        "day": now // DAY if new.daily else None, "created_at": now, "state": "pending", "due_at": now,
+    }  # fmt: skip
+    insert_new(tx, notice, [row])
+
+
+def bundle(tx: Transaction, new: NewNotice, now: int, pause: int) -> None:
+    """Keep a notice together with others of its kind to one address: one mail each `pause` ms."""
+    same = (notice.c.kind == new.kind, notice.c.email == new.email)
+    waiting = tx.execute(
+        sa.select(notice)
+        .where(*same, notice.c.state == "pending", notice.c.lease_until == 0)
+        .limit(1)
+        .with_for_update()
+    ).first()
+    if waiting is not None:
+        data = {"items": [*waiting.data["items"], new.data][:200]}
+        tx.execute(sa.update(notice).where(notice.c.id == waiting.id).values(data=data))
+        return
+    last = tx.execute(sa.select(sa.func.max(notice.c.due_at)).where(*same)).scalar()
+    row = {
+        "kind": new.kind, "who": new.who, "email": new.email, "record_id": new.record_id, "day": None,
+        "data": {"items": [dict(new.data)]}, "created_at": now, "state": "pending",
+        "due_at": now if last is None else max(now, last + pause),
+    }  # fmt: skip
+    tx.execute(sa.insert(notice).values(row))
+
+
+def tell_author(tx: Transaction, kind: str, message_id: int | None, recipient: str, answer: str, now: int) -> None:
+    """Tell the author of a message, if a person wrote it, what became of its mail to `recipient`."""
+    row = tx.execute(
+        sa.select(message.c.author_who, message.c.author_email, message.c.record_id, message.c.subject, message.c.at)
+        .where(message.c.id == message_id)
+    ).first()  # fmt: skip
+    if row is not None and row.author_who and row.author_email:
+        data = {"recipient": recipient, "answer": answer, "subject": row.subject, "at": row.at}
+        add(tx, NewNotice(kind, row.author_who, row.author_email, data, row.record_id), now)
+
+
+def claim(tx: Transaction, now: int, limit: int) -> list[Notice]:
+    """Claim due notices: many new ones, or one that failed before."""
+    claims = {claimed.id: claimed for claimed in lease.claim_carefully(tx, notice, PENDING, now, LEASE, limit)}
+    rows = tx.execute(sa.select(notice).where(notice.c.id.in_(claims)).order_by(notice.c.id))
+    return [
+        Notice(row.id, row.kind, row.who, row.email, row.record_id, row.data, row.created_at, claims[row.id])
+        for row in rows
+    ]
+
+
+def fanned_out(tx: Transaction, claimed: Claim) -> bool:
+    """Note that a notice is in the outbox; False when the claim was lost."""
+    return lease.settle(tx, notice, claimed, state="fanned out")
+
+
+def postpone(tx: Transaction, claimed: Claim, due_at: int) -> None:
+    """Let a claimed notice wait, or give it up after its last try."""
+    state = "shunted" if claimed.attempts >= lease.TRIES else "pending"
+    lease.settle(tx, notice, claimed, state=state, due_at=due_at, attempts=max(claimed.attempts, 1))

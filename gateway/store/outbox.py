@@ -1,0 +1,200 @@
+"""The outbox: one delivery for one recipient, a header of its own and a body shared."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from gateway.store import content, lease
+from gateway.store.lease import Claim
+from gateway.store.session import Transaction
+from gateway.store.tables import attempt, body, delivery, in_state, message, record
+
+WAITING = ("queued", "deferred")
+LEASE = 600_000  # milliseconds: longer than the longest final dot
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A mail for one recipient: its header block (no empty line) and the body it shares.
+
+    `return_path` False means the null one: a bounce of it goes nowhere.
+    """
+
+    message_id: int | None
+    internal: bool
+    outsider: bool
+    who: str
+    recipient: str
+    header: bytes
+    body_id: int
+    return_path: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed delivery, ready to hand over."""
+
+    id: int
+    message_id: int | None
+    internal: bool
+    outsider: bool
+    who: str
+    recipient: str
+    return_path: bool
+    header: bytes
+    body_id: int
+    created_at: int
+    attempts: int
+    told: bool
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that deliveries share: its octets, and their hash as DKIM's simple form sees them."""
+
+    octets: bytes
+    signed_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a claimed delivery. `due_at` is when to try again, for `deferred`."""
+
+    delivery: Delivery
+    state: str
+    answer: str
+    due_at: int = 0
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A delivery as a person looks at it."""
+
+    id: int
+    to: str
+    record: str
+    message: str
+    state: str
+    attempts: int
+    next: int
+    answer: str
+    created_at: int
+
+
+def keep_body(tx: Transaction, octets: bytes, signed_hash: bytes) -> int:
+    """Keep a body for deliveries to share and return its id."""
+    digest = content.keep(tx, octets)
+    made = tx.execute(sa.insert(body).values(content=digest, signed_hash=signed_hash).returning(body.c.id))
+    return int(made.scalar_one())
+
+
+def queue(tx: Transaction, new: Sequence[NewDelivery], now: int) -> None:
+    """Queue deliveries. What is internal has no recipient outside: the database refuses it."""
+    if new:
+        tx.execute(
+            sa.insert(delivery),
+            [
+                {
+                    "message_id": d.message_id, "internal": d.internal, "outsider": d.outsider, "who": d.who,
+                    "recipient": d.recipient, "header": d.header, "body_id": d.body_id, "return_path": d.return_path,
+                    "state": "queued", "created_at": now, "due_at": now,
+                }
+                for d in new
+            ],
+        )  # fmt: skip
+
+
+def claim(tx: Transaction, now: int, limit: int) -> list[Delivery]:
+    """Claim due deliveries, oldest first, each with the try it is about to be."""
+    claims = {claimed.id: claimed for claimed in lease.claim(tx, delivery, WAITING, now, LEASE, limit)}
+    rows = tx.execute(sa.select(delivery).where(delivery.c.id.in_(claims)).order_by(delivery.c.id))
+    return [
+        Delivery(
+            row.id, row.message_id, row.internal, row.outsider, row.who, row.recipient, row.return_path,
+            row.header, row.body_id, row.created_at, row.attempts, row.told, claims[row.id],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def bodies(tx: Transaction, ids: Iterable[int]) -> dict[int, Body]:
+    """Return shared bodies by id."""
+    rows = tx.execute(sa.select(body).where(body.c.id.in_(set(ids)))).all()
+    octets = content.load_many(tx, [row.content for row in rows])
+    return {row.id: Body(octets[row.content], row.signed_hash) for row in rows}
+
+
+def settle(tx: Transaction, outcomes: Sequence[Outcome], now: int) -> list[Outcome]:
+    """Write what became of claimed deliveries; return those whose claim was still ours."""
+    settled = []
+    for outcome in outcomes:
+        deferred = outcome.state in WAITING
+        values = {"state": outcome.state, "answer": outcome.answer, "attempts": outcome.delivery.attempts + 1}
+        values |= {"due_at": outcome.due_at, "told": outcome.told} if deferred else {"settled_at": now}
+        if lease.settle(tx, delivery, outcome.delivery.claim, **values):
+            settled.append(outcome)
+    if settled:
+        tx.execute(sa.insert(attempt), [{"delivery_id": o.delivery.id, "at": now, "answer": o.answer} for o in settled])
+    return settled
+
+
+def hand_back(tx: Transaction, claimed: Sequence[Delivery]) -> None:
+    """End leases without a try: a node that stops hands its claims back."""
+    for each in claimed:
+        lease.settle(tx, delivery, each.claim)
+
+
+def report(tx: Transaction, delivery_id: int, state: str, answer: str, now: int) -> Delivery | None:
+    """Settle a delivery by what a report says of it later; None if there is no such delivery sent."""
+    row = tx.execute(
+        sa.update(delivery)
+        .where(delivery.c.id == delivery_id, delivery.c.state == "sent")
+        .values(state=state, answer=answer, settled_at=now)
+        .returning(delivery)
+    ).first()
+    if row is None:
+        return None
+    tx.execute(sa.insert(attempt).values(delivery_id=delivery_id, at=now, answer=answer))
+    return Delivery(
+        row.id, row.message_id, row.internal, row.outsider, row.who, row.recipient, row.return_path,
+        row.header, row.body_id, row.created_at, row.attempts, row.told, Claim(row.id, row.fence, row.attempts),
+    )  # fmt: skip
+
+
+def next_due(tx: Transaction) -> int | None:
+    """Return when the next delivery is due, or None if none waits."""
+    return lease.next_due(tx, delivery, WAITING)
+
+
+def listed(tx: Transaction, states: Sequence[str], limit: int = 1000, only: int | None = None) -> list[Listed]:
+    """Return deliveries in one of `states`, newest first; `only` narrows to one id."""
+    d = delivery
+    query = (
+        sa.select(
+            d.c.id, d.c.recipient, sa.func.coalesce(record.c.ref, ""), sa.func.coalesce(message.c.message_id, ""),
+            d.c.state, d.c.attempts, d.c.due_at, d.c.answer, d.c.created_at,
+        )
+        .outerjoin(message, message.c.id == d.c.message_id)
+        .outerjoin(record, record.c.id == message.c.record_id)
+        .order_by(d.c.id.desc())
+        .limit(limit)
+    )  # fmt: skip
+    query = query.where(in_state(d, states)) if only is None else query.where(d.c.id == only)
+    return [Listed(*row) for row in tx.execute(query)]
+
+
+def attempts(tx: Transaction, delivery_id: int) -> list[tuple[int, str]]:
+    """Return the tries of a delivery, oldest first: when, and the answer."""
+    rows = tx.execute(
+        sa.select(attempt.c.at, attempt.c.answer).where(attempt.c.delivery_id == delivery_id).order_by(attempt.c.id)
+    )
+    return [(row.at, row.answer) for row in rows]
+
+
+def octets(tx: Transaction, delivery_id: int) -> bytes:
+    """Return the mail of a delivery as it was queued, unsigned."""
+    row = tx.execute(sa.select(delivery.c.header, delivery.c.body_id).where(delivery.c.id == delivery_id)).one()
+    return bytes(row.header) + b"\r\n" + bodies(tx, [row.body_id])[row.body_id].octets

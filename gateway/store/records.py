@@ -1,0 +1,100 @@
+"""Records by reference: kept, read, changed, numbered."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import sqlalchemy as sa
+
+from gateway.records.kinds import Kind
+from gateway.records.record import Line, Party, Record
+from gateway.store.content import insert_new
+from gateway.store.session import Transaction
+from gateway.store.tables import counter, record
+
+_DIGITS = 5
+
+
+def find(tx: Transaction, ref: str, *, lock: bool = False) -> Record | None:
+    """Return the record with this reference, in any case; `lock` keeps others from changing it."""
+    query = sa.select(record).where(record.c.ref == ref.upper())
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    return _record(row) if row else None
+
+
+def exists(tx: Transaction, ref: str) -> bool:
+    """Whether there is a record with this reference."""
+    return tx.execute(sa.select(record.c.id).where(record.c.ref == ref.upper())).first() is not None
+
+
+def load(tx: Transaction, ids: Iterable[int]) -> dict[int, Record]:
+    """Return records by their ids."""
+    return {row.id: _record(row) for row in tx.execute(sa.select(record).where(record.c.id.in_(set(ids))))}
+
+
+def listed(tx: Transaction, kind: str = "", state: str = "", team: str = "", limit: int = 100) -> list[Record]:
+    """Return records, newest first, narrowed by what is given."""
+    query = sa.select(record).order_by(record.c.id.desc()).limit(limit)
+    for column, value in ((record.c.kind, kind), (record.c.state, state), (record.c.team, team)):
+        if value:
+            query = query.where(column == value)
+    return [_record(row) for row in tx.execute(query)]
+
+
+def next_ref(tx: Transaction, kind: Kind, is_taken: Callable[[str], bool]) -> str:
+    """Return the next free reference of a kind: its prefix and at least five digits."""
+    insert_new(tx, counter, [{"name": kind.name, "last": 0}])
+    while True:
+        last = tx.execute(
+            sa.update(counter)
+            .where(counter.c.name == kind.name)
+            .values(last=counter.c.last + 1)
+            .returning(counter.c.last)
+        ).scalar_one()
+        ref = f"{kind.prefix}{last:0{_DIGITS}d}"
+        if not is_taken(ref) and not exists(tx, ref):
+            return ref
+
+
+def create(tx: Transaction, new: Record, now: int) -> Record:
+    """Keep a new record; raise `Conflict` if its reference is taken."""
+    values = {**_values(new), "ref": new.ref.upper(), "created_at": now, "changed_at": now}
+    made = tx.execute(sa.insert(record).values(values).returning(record.c.id)).scalar_one()
+    return dataclasses.replace(new, id=made, ref=new.ref.upper(), created_at=now)
+
+
+def create_team(tx: Transaction, team: str, name: str, now: int) -> Record:
+    """Return the record that stands for a team's own thread, making it where there is none."""
+    new = Record(0, "team", team.upper(), name, "open", team=team, teams=(team,))
+    values = {**_values(new), "ref": new.ref, "created_at": now, "changed_at": now}
+    insert_new(tx, record, [values])
+    found = find(tx, team, lock=True)
+    if found is None:
+        message = f"the team {team} has no record"
+        raise LookupError(message)
+    return found
+
+
+def change(tx: Transaction, changed: Record, now: int) -> None:
+    """Keep what became of a record."""
+    tx.execute(sa.update(record).where(record.c.id == changed.id).values(**_values(changed), changed_at=now))
+
+
+def _values(each: Record) -> dict[str, object]:
+    party = each.customer
+    return {
+        "kind": each.kind, "title": each.title, "state": each.state, "team": each.team, "teams": list(each.teams),
+        "salesperson": each.salesperson, "creator": each.creator, "origin": each.origin,
+        "customer": {"name": party.name, "emails": list(party.emails), "language": party.language, "key": party.key},
+        "fields": dict(each.fields),
+        "lines": [[line.name, line.quantity, line.price] for line in each.lines],
+    }  # fmt: skip
+
+
+def _record(row: sa.Row) -> Record:  # type: ignore[type-arg]  # any row of the table
+    party = row.customer
+    return Record(
+        id=row.id, kind=row.kind, ref=row.ref, title=row.title, state=row.state, team=row.team,
+        teams=tuple(row.teams), salesperson=row.salesperson, creator=row.creator, origin=row.origin,
+        customer=Party(party["name"], tuple(party["emails"]), party["language"], party["key"]),
+        fields=row.fields, lines=tuple(Line(*line) for line in row.lines), created_at=row.created_at,
+    )  # fmt: skip
