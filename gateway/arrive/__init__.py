@@ -1,0 +1,1 @@
+"""From the wire to a durable arrival; whatever a mail says, it does not matter here."""

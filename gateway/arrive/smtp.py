@@ -1,0 +1,395 @@
+"""The SMTP and LMTP doors: aiosmtpd, with what it does wrong mended.
+
+Faults are 451 and say nothing; LMTP answers once for each recipient; a commit survives its
+client; DATA goes to a spool; everything has a cap and a deadline.
+
+*Standards:* RFC 5321, RFC 2033 (LMTP), RFC 1870 (SIZE), RFC 3207 (STARTTLS), RFC 2034 (codes).
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+import ssl
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from aiosmtpd.lmtp import LMTP
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from gateway import maillog
+from gateway.arrive import accept
+from gateway.arrive.accept import Acceptor
+from gateway.mail.status import Status
+from gateway.store.arrivals import Received
+from gateway.worker import now_ms
+
+READ_LIMIT = 64 * 1024  # octets a session buffers, and a mail held in memory
+RECIPIENTS_MAX = 100
+CONNECTIONS_MAX = 1_000
+CONNECTIONS_PER_PEER = 200
+IN_FLIGHT_MAX = 256 * 1024 * 1024  # octets of mails arriving at once
+IDLE_S = 300.0
+SESSION_S = 3_600.0
+SLOW_AFTER_S = 30.0
+SLOWEST = 500  # octets a second in DATA
+STOPPING_S = 20.0
+_CALLS = {"MAIL": 10_000, "RCPT": 100_000, "DATA": 10_000, "RSET": 10_000, "*": 1_000}  # a session
+_END = b"\r\n.\r\n"
+_GO_ON = "354 go on; end with a line that holds a dot"
+_OK = Status(2, 50, "1.0", "fine")
+_TOO_MANY = Status(4, 52, "5.3", "too many recipients / 收件者太多")
+_BUSY = Status(4, 21, "3.2", "too much at once, try again later / 目前過於忙碌，請稍後再試")
+_SLOW = Status(4, 21, "4.2", "too slow, or silent too long / 太慢或閒置太久")
+_STOPPING = Status(4, 21, "3.2", "closing down, try again soon / 服務停止中，請稍後再試")
+_NO_RECIPIENT = Status(5, 3, "5.1", "no recipient yet")
+_NO_ARGUMENT = Status(5, 1, "5.4", "DATA takes no argument")
+_PATH = re.compile(r'\s*(?:<((?:"(?:[^"\\]|\\.)*"|[^<>"\s])*)>|([^<>"\s]+))(.*)', re.DOTALL)
+_SIZE = re.compile(r"\bSIZE=(\d{1,15})\b", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Doors:
+    """What the sessions of all doors share."""
+
+    acceptor: Acceptor
+    hostname: str
+    peers: dict[str, int] = field(default_factory=dict)
+    in_flight: int = 0
+    sessions: set["_Door"] = field(default_factory=set)
+    servers: list[asyncio.Server] = field(default_factory=list)
+
+    async def open(self, settings: "Settings", host: str, port: int) -> str:
+        """Open a door at `host:port`, or at the socket `host` where `port` is -1; return its address."""
+        loop = asyncio.get_running_loop()
+        kind = _LmtpDoor if settings.name == "lmtp" else _Door
+
+        def session() -> _Door:
+            return kind(self, settings, loop)
+
+        if port < 0:
+            await asyncio.to_thread(Path(host).unlink, missing_ok=True)
+            server: asyncio.Server = await loop.create_unix_server(session, host)
+            at = f"unix:{host}"
+        else:
+            server = await loop.create_server(session, host, port, backlog=1024)
+            name = server.sockets[0].getsockname()
+            at = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        self.servers.append(server)
+        return at
+
+    async def close(self) -> None:
+        """Take no more connections, let mails that are arriving be kept, then hang up."""
+        for server in self.servers:
+            server.close()
+        for session in list(self.sessions):
+            session.end(_STOPPING, unless_busy=True)
+        until = time.monotonic() + STOPPING_S
+        while self.sessions and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+            for session in list(self.sessions):
+                session.end(_STOPPING, unless_busy=True)
+        for session in list(self.sessions):
+            session.end(_STOPPING)
+        await self.acceptor.drained()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One door: `smtp` or `lmtp`. `trusted` are the networks of our own people's hosts."""
+
+    name: str
+    max_size: int
+    trusted: Sequence[str] = ()
+    tls: ssl.SSLContext | None = None
+    require_tls: bool = False
+
+
+class _Hooks:
+    """What aiosmtpd asks about a command whose syntax is right."""
+
+    async def handle_EHLO(  # noqa: N802 (aiosmtpd's name and arguments)
+        self, _door: "_Door", session: Session, _envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        kept = [line for line in responses if not line.startswith("250-AUTH")]
+        last = kept.pop()
+        return [*kept, "250-PIPELINING", "250-ENHANCEDSTATUSCODES", last]
+
+    async def handle_MAIL(  # noqa: N802
+        self, door: "_Door", _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        declared = _SIZE.search(" ".join(options))
+        if refused := door.refuses(int(declared[1]) if declared else 0):
+            return door.say(refused)
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return door.say(_OK)
+
+    async def handle_RCPT(  # noqa: N802
+        self, door: "_Door", _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if len(envelope.rcpt_tos) >= RECIPIENTS_MAX:
+            return door.say(_TOO_MANY)
+        status = await door.doors.acceptor.recipient(address)
+        if status.severity == 2:
+            envelope.rcpt_tos.append(address)
+            envelope.rcpt_options.extend(options)
+        return door.say(status)
+
+
+_HOOKS = _Hooks()
+
+
+class _Door(SMTP):
+    """An SMTP session."""
+
+    line_length_limit = READ_LIMIT
+    command_size_limit = 2_048
+
+    def __init__(self, doors: Doors, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            _HOOKS,
+            data_size_limit=settings.max_size,
+            hostname=doors.hostname,
+            ident=f"Replygate {settings.name.upper()}",
+            tls_context=settings.tls,
+            require_starttls=settings.require_tls,
+            timeout=IDLE_S,
+            auth_exclude_mechanism=("LOGIN", "PLAIN"),
+            command_call_limit=_CALLS,
+            loop=loop,
+        )
+        self.doors = doors
+        self._settings = settings
+        self._peer = ""
+        self._trusted = False
+        self._receiving = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # -- connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        again = self._deadline is not None  # a second time, for TLS
+        count = 0
+        if not again:
+            name = transport.get_extra_info("peername")
+            self._peer = str(name[0]) if isinstance(name, tuple) and name else "unix"
+            self._trusted = _inside(self._peer, self._settings.trusted)
+            self._deadline = self.loop.call_later(SESSION_S, self.end, _SLOW)
+            self.doors.sessions.add(self)
+            count = self.doors.peers.get(self._peer, 0) + 1
+            self.doors.peers[self._peer] = count
+        super().connection_made(transport)
+        if not again and (len(self.doors.sessions) > CONNECTIONS_MAX or count > CONNECTIONS_PER_PEER):
+            self.end(_BUSY)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self in self.doors.sessions:
+            self.doors.sessions.discard(self)
+            left = self.doors.peers.get(self._peer, 1) - 1
+            self.doors.peers[self._peer] = left
+            if left <= 0:
+                del self.doors.peers[self._peer]
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(error)
+
+    def end(self, status: Status, *, unless_busy: bool = False) -> None:
+        """Say why and hang up; with `unless_busy` not while a mail is arriving."""
+        if unless_busy and self._receiving:
+            return
+        transport = cast("asyncio.Transport | None", self.transport)
+        if transport is not None and not transport.is_closing():
+            transport.write(self.say(status).encode() + b"\r\n")
+            transport.close()
+
+    def _timeout_cb(self) -> None:
+        self.end(_SLOW)
+
+    async def handle_exception(self, error: Exception) -> str:
+        maillog.fault(self._settings.name, error)
+        return str(accept.AWAY)
+
+    # -- commands
+
+    def say(self, status: Status) -> str:
+        """Return the line that answers a command; what is not yes is logged."""
+        if status.severity != 2:
+            maillog.rejected(self._settings.name, self._peer, str(status))
+        return str(status)
+
+    async def push(self, status: str | bytes) -> None:
+        line = status.encode("utf-8") if isinstance(status, str) else status
+        await super().push(line)
+
+    def refuses(self, octets: int) -> Status | None:
+        """Return why a mail that says to be of `octets` is not taken, or None."""
+        if octets > self._settings.max_size:
+            return accept.TOO_LARGE
+        if self.doors.in_flight > IN_FLIGHT_MAX:
+            return _BUSY
+        return self.doors.acceptor.room(max(octets, READ_LIMIT))
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        """Read a path by our own rules: aiosmtpd's parser takes time a stranger chooses."""
+        match = _PATH.fullmatch(arg)
+        if match is None:
+            return None, None
+        path = match[1] if match[1] is not None else match[2]
+        address = path.rpartition(":")[2] if path.startswith("@") else path
+        if match[1] == "":
+            return "<>", match[3].strip()
+        return (address, match[3].strip()) if len(address) <= 998 else (None, None)
+
+    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802
+        declared = _SIZE.search(arg or "")
+        if declared and int(declared[1]) > self._settings.max_size:
+            await self.push(self.say(accept.TOO_LARGE))
+            return
+        await super().smtp_MAIL(arg)
+
+    async def smtp_GET(self, _arg: str | None) -> None:  # noqa: N802
+        """Hang up on a browser that was led here (RFC 5321 knows no such verb)."""
+        self.end(_SLOW)
+
+    smtp_POST = smtp_GET  # noqa: N815
+    smtp_CONNECT = smtp_GET  # noqa: N815
+    smtp_PUT = smtp_GET  # noqa: N815
+
+    async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
+        envelope = cast("Envelope", self.envelope)
+        session = cast("Session", self.session)
+        if not envelope.rcpt_tos or arg or not session.host_name:
+            await self.push(self.say(_NO_ARGUMENT if arg else _NO_RECIPIENT))
+            return
+        if refused := self.refuses(0):
+            await self.push(self.say(refused))
+            return
+        self._receiving = True
+        try:
+            await self.push(_GO_ON)
+            with contextlib.closing(_Incoming(self.doors.acceptor.spool, self._settings.max_size)) as mail:
+                complete = await self._receive(mail)
+                if complete:
+                    status = await self._keep(envelope, session, mail)
+                    await self._answer(status, envelope)
+        finally:
+            self._receiving = False
+            self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's
+
+    async def _receive(self, mail: "_Incoming") -> bool:
+        """Read up to the final dot; False if the session had to end before it."""
+        reader: Any = self._reader
+        reader._buffer[:0] = b"\r\n"  # noqa: SLF001 (asyncio has no way to unread)
+        began = time.monotonic()
+        last = False
+        counted = 0
+        try:
+            while not last:
+                try:
+                    chunk: bytes = await reader.readuntil(_END)
+                    last = True
+                except asyncio.LimitOverrunError as more:
+                    chunk = await reader.readexactly(more.consumed)
+                mail.add(chunk, last=last)
+                counted += len(chunk)
+                self.doors.in_flight += len(chunk)
+                self._reset_timeout()
+                elapsed = time.monotonic() - began
+                slow = elapsed > SLOW_AFTER_S and counted / elapsed < SLOWEST
+                if slow or counted > 2 * self._settings.max_size + READ_LIMIT:
+                    self.end(_SLOW if slow else accept.TOO_LARGE)
+                    return False
+        finally:
+            self.doors.in_flight -= counted
+        return True
+
+    async def _keep(self, envelope: Envelope, session: Session, mail: "_Incoming") -> Status:
+        content = mail.content()
+        if content is None:
+            return accept.TOO_LARGE
+        return_path = envelope.mail_from or ""
+        status = await self.doors.acceptor.keep(
+            Received(
+                received_at=now_ms(),
+                door=self._settings.name,
+                peer=self._peer[:64],
+                helo=str(session.host_name)[:255],
+                return_path="" if return_path == "<>" else return_path,
+                trusted=self._trusted,
+                recipients=tuple(dict.fromkeys(envelope.rcpt_tos)),
+                content=content,
+            )
+        )
+        if status is accept.KEPT:
+            maillog.accepted(self._settings.name, self._peer, mail.size, len(envelope.rcpt_tos))
+        return status
+
+    async def _answer(self, status: Status, _envelope: Envelope) -> None:
+        await self.push(self.say(status))
+
+
+class _LmtpDoor(_Door, LMTP):
+    """An LMTP session: one answer after DATA for each recipient (RFC 2033 §4.2)."""
+
+    async def _answer(self, status: Status, envelope: Envelope) -> None:
+        await self.push("\r\n".join([self.say(status)] * len(envelope.rcpt_tos)))
+
+
+class _Incoming:
+    """A mail on its way in: dots unstuffed, in memory while it is small, then in a spool file."""
+
+    def __init__(self, spool: Path, max_size: int) -> None:
+        self._file = _spooled(spool)
+        self._max_size = max_size
+        self._carry = b""
+        self._first = True
+        self.size = 0
+
+    def add(self, chunk: bytes, *, last: bool) -> None:
+        """Take the next octets; the first begin with CRLF, the last end with CRLF.CRLF."""
+        octets = self._carry + chunk
+        if last:
+            octets = octets[:-3]
+            cut = len(octets)
+        else:
+            cut = octets.rfind(b"\r\n")
+            if cut <= 0 and (cut < 0 or len(octets) > 4):
+                cut = len(octets) - octets.endswith(b"\r")
+        self._carry = octets[cut:]
+        plain = octets[:cut].replace(b"\r\n..", b"\r\n.")
+        if self._first and plain:
+            plain = plain[2:]
+            self._first = False
+        self.size += len(plain)
+        if self.size <= self._max_size:
+            self._file.write(plain)
+
+    def content(self) -> bytes | BinaryIO | None:
+        """Return the mail, as octets while it is small; None if it was too large to keep."""
+        if self.size > self._max_size:
+            return None
+        self._file.seek(0)
+        return self._file.read() if self.size <= READ_LIMIT else cast("BinaryIO", self._file)
+
+    def close(self) -> None:
+        """Let the spool file go."""
+        self._file.close()
+
+
+def _spooled(folder: Path) -> tempfile.SpooledTemporaryFile[bytes]:
+    return tempfile.SpooledTemporaryFile(max_size=READ_LIMIT, dir=str(folder))
+
+
+def _inside(peer: str, networks: Sequence[str]) -> bool:
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in ipaddress.ip_network(network) for network in networks)
