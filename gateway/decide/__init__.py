@@ -1,0 +1,1 @@
+"""From an arrival, or an event, to its place in a thread."""

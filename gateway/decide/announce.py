@@ -1,0 +1,278 @@
+"""Events of the record system: each is taken whole or refused whole, and answered at once.
+
+*Failure:* a bad event is `Refused` with every problem by field and value; the same `id` again
+changes nothing and gets the first answer.
+"""
+
+import json
+import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from gateway.decide.intake import complete, known
+from gateway.decide.post import Desk, Posted, Text, create, happen, person_author, post
+from gateway.mail.address import parse_address
+from gateway.mail.header import one_line
+from gateway.mail.parse import Attachment, file_name
+from gateway.records.kinds import DISCUSSION, NOTE, TEAM, Kind, Subtype
+from gateway.records.lifecycle import Edit, Refusal
+from gateway.records.record import REFERENCE, TITLE_MAX, Line, Party, Record
+from gateway.rules import RESERVED
+from gateway.store import announced, records
+from gateway.store.messages import Author, Details
+from gateway.store.session import Transaction
+
+ATTACHMENT_MAX = 25 * 1024 * 1024  # octets
+_PLAIN = ("changed", "message")
+
+
+def _text(value: object) -> object:
+    """Let a number stand for its text: 120000 and 120000.00 are what a record system writes."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Text_ = Annotated[str, BeforeValidator(_text), Field(max_length=100_000)]
+Short = Annotated[str, BeforeValidator(_text), Field(max_length=500)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Customer(_Strict):
+    name: Short = ""
+    email: Short = ""
+    language: Short = ""
+
+
+class _Line(_Strict):
+    name: Short
+    quantity: Short = ""
+    price: Short = ""
+
+
+class Event(_Strict):
+    """An event as it was announced, its own shape checked, its place in the site not yet."""
+
+    id: Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=200)] | None = None
+    event: str
+    ref: str | None = None
+    title: Short | None = None
+    customer: _Customer | None = None
+    salesperson: str | None = None
+    team: str | None = None
+    actor: str | None = None
+    origin: str | None = None
+    fields: dict[Annotated[str, Field(max_length=100)], Text_ | None] = Field(default_factory=dict, max_length=200)
+    lines: Annotated[list[_Line], Field(max_length=1_000)] | None = None
+    body: Text_ = ""
+    note: Text_ = ""
+    attachments: Annotated[list[str], Field(max_length=50)] = Field(default_factory=list)
+    mailed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with an event: the field, its value, and the problem."""
+
+    field: str
+    value: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An event that changed nothing, with everything that is wrong with it."""
+
+    problems: tuple[Problem, ...]
+
+
+def parse_event(given: object) -> Event | Refused:
+    """Read one event from what JSON gave."""
+    if not isinstance(given, Mapping):
+        return Refused((Problem("", _shown(given), "an event is a JSON object"),))
+    try:
+        return Event.model_validate(dict(given))
+    except ValidationError as error:
+        return Refused(tuple(_problem(dict(each)) for each in error.errors(include_url=False)))
+
+
+def _problem(error: dict[str, Any]) -> Problem:
+    where = ".".join(str(part) for part in error["loc"])
+    known_keys = ", ".join(Event.model_fields)
+    what = {"extra_forbidden": f"unknown field; known are {known_keys}", "missing": "is required"}
+    said = str(error["msg"])
+    return Problem(where, _shown(error.get("input")), what.get(error["type"], said[:1].lower() + said[1:]))
+
+
+def _shown(value: object) -> str:
+    return value[:200] if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)[:200]
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """An event whose every name means something in the site."""
+
+    event: Event
+    kind: Kind | None
+    subtype: Subtype | None
+    record: Record | None
+    customer: Party | None
+    attachments: tuple[Attachment, ...]
+
+
+def announce(tx: Transaction, desk: Desk, event: Event, folder: Path, now: int) -> dict[str, Any] | Refused:
+    """Take an event, or refuse it; `folder` is what attachments are relative to."""
+    if event.id is not None and (answer := announced.answer_to(tx, event.id)) is not None:
+        return {**answer, "repeated": True}
+    problems: list[Problem] = []
+    checked = _check(tx, desk, event, folder, problems)
+    if problems:
+        return Refused(tuple(problems))
+    posted = _carry_out(tx, desk, checked, now)
+    if isinstance(posted, Refusal):
+        return Refused((Problem(posted.field, posted.value, posted.problem),))
+    if event.note:
+        post(tx, desk, posted.record, NOTE, person_author(desk, event.actor or ""), Text(event.note), now)
+    answer = {
+        "record": posted.record.ref,
+        "alias": str(desk.addresses.alias(posted.record.ref)),
+        "event": event.event,
+        "message": f"<{posted.message_id}>" if posted.message_id else None,
+        "repeated": False,
+    }
+    if event.id is not None:
+        announced.keep(tx, event.id, answer, now)
+    return answer
+
+
+def _carry_out(tx: Transaction, desk: Desk, checked: _Checked, now: int) -> Posted | Refusal:
+    event = checked.event
+    actor = person_author(desk, event.actor or "")
+    said = Text(
+        event.body, attachments=checked.attachments, details=Details(mailed=event.mailed, announced=event.id or "")
+    )
+    edit = Edit(
+        title=one_line(event.title)[:TITLE_MAX] if event.title is not None else None,
+        team=event.team,
+        salesperson=event.salesperson,
+        customer=checked.customer,
+        origin=event.origin.upper() if event.origin else None,
+        fields=event.fields,
+        lines=tuple(Line(one_line(x.name), x.quantity, x.price) for x in event.lines)
+        if event.lines is not None
+        else None,
+    )
+    if checked.kind is not None and checked.subtype is not None and checked.subtype.creates:
+        fields = {name: value for name, value in event.fields.items() if value is not None}
+        edit = complete(
+            desk,
+            Edit(edit.title, edit.team, edit.salesperson, edit.customer, edit.origin, fields, edit.lines),
+            salesperson="",
+            team="",
+        )
+        return create(tx, desk, checked.kind, event.ref or "", edit, actor, said, now)
+    if checked.record is None:
+        return Refusal("ref", event.ref or "", "there is no such record")
+    if event.event == "message":
+        return post(tx, desk, checked.record, DISCUSSION, _speaker(event, actor), said, now)
+    return happen(tx, desk, checked.record, checked.subtype, edit, actor, said, now)
+
+
+def _speaker(event: Event, actor: Author) -> Author:
+    return actor if event.actor else Author(name=actor.name)
+
+
+def _check(tx: Transaction, desk: Desk, event: Event, folder: Path, problems: list[Problem]) -> _Checked:
+    """Look every name up; what is wrong goes to `problems`."""
+    rules, people = desk.site.rules, desk.site.people
+    subtype = rules.kinds.subtypes.get(event.event)
+    if event.event not in _PLAIN and (subtype is None or not subtype.transition):
+        known_events = [name for name, each in rules.kinds.subtypes.items() if each.transition]
+        problems.append(
+            Problem("event", event.event, f"unknown event; known are {', '.join([*known_events, *_PLAIN])}")
+        )
+    for field, key in (("salesperson", event.salesperson), ("actor", event.actor)):
+        if key and key not in people.by_key:
+            problems.append(Problem(field, key, f"unknown person; the people are {', '.join(people.by_key)}"))
+    if event.team and event.team not in rules.teams:
+        problems.append(Problem("team", event.team, f"unknown team; the teams are {', '.join(rules.teams)}"))
+    if event.event == "message" and not event.body.strip():
+        problems.append(Problem("body", event.body, "a message needs a body"))
+    if event.origin and not records.exists(tx, event.origin):
+        problems.append(Problem("origin", event.origin, "there is no such record"))
+    stage = event.fields.get("stage")
+    if stage and event.event.startswith("lead.") and stage not in rules.lead_stages:
+        problems.append(Problem("fields.stage", stage, f"unknown stage; the stages are {', '.join(rules.lead_stages)}"))
+    kind = rules.kinds.kind_of(event.event)
+    record = _check_ref(tx, desk, event, kind, subtype, problems)
+    return _Checked(
+        event, kind, subtype, record, _check_customer(desk, event, problems), _check_files(event, folder, problems)
+    )
+
+
+def _check_ref(
+    tx: Transaction, desk: Desk, event: Event, kind: Kind | None, subtype: Subtype | None, problems: list[Problem]
+) -> Record | None:
+    rules = desk.site.rules
+    if subtype is not None and subtype.creates:
+        ref = event.ref
+        if ref is not None and not REFERENCE.fullmatch(ref):
+            problems.append(Problem("ref", ref, "a reference is a letter, then up to 23 letters or digits"))
+        elif ref is not None and (ref.lower() in {*rules.teams, *rules.intake, *RESERVED}):
+            problems.append(Problem("ref", ref, "is the name of a team, an intake address or reserved"))
+        elif ref is not None and records.exists(tx, ref):
+            problems.append(Problem("ref", ref, "there is a record with this reference already"))
+        return None
+    if event.ref is None:
+        problems.append(Problem("ref", "", "is required for every event but a creation"))
+        return None
+    record = records.find(tx, event.ref, lock=True)
+    if record is None:
+        problems.append(Problem("ref", event.ref, "there is no such record"))
+    elif record.kind == TEAM and event.event != "message":
+        problems.append(Problem("ref", event.ref, "is a team's thread, which only takes messages"))
+    elif kind is not None and record.kind != kind.name:
+        problems.append(Problem("event", event.event, f"{record.ref} is a {record.kind}, not a {kind.name}"))
+    return record
+
+
+def _check_customer(desk: Desk, event: Event, problems: list[Problem]) -> Party | None:
+    given = event.customer
+    if given is None:
+        return None
+    address = parse_address(given.email)
+    if given.email and address is None:
+        problems.append(Problem("customer.email", given.email, "is no address"))
+        return None
+    if given.language and given.language not in ("zh-TW", "en"):
+        problems.append(Problem("customer.language", given.language, "use zh-TW or en"))
+    if address is not None and desk.site.people.person(address.key):
+        problems.append(Problem("customer.email", given.email, "is one of your own people's"))
+    if address is not None and desk.addresses.owns(address):
+        problems.append(Problem("customer.email", given.email, "is an address of the gateway itself"))
+    return known(desk, Party(one_line(given.name), (address.key,) if address else (), given.language))
+
+
+def _check_files(event: Event, folder: Path, problems: list[Problem]) -> tuple[Attachment, ...]:
+    read = []
+    for n, name in enumerate(event.attachments):
+        path = (folder / name).resolve()
+        try:
+            if not path.is_relative_to(folder.resolve()):
+                problems.append(Problem(f"attachments.{n}", name, "leads outside the folder of the event"))
+                continue
+            if path.stat().st_size > ATTACHMENT_MAX:
+                problems.append(Problem(f"attachments.{n}", name, "is larger than 25 MiB"))
+                continue
+            content = path.read_bytes()
+        except (OSError, ValueError) as error:
+            problems.append(Problem(f"attachments.{n}", name, f"cannot be read: {getattr(error, 'strerror', error)}"))
+            continue
+        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        read.append(Attachment(file_name(path.name) or "unnamed", media_type, content))
+    return tuple(read)

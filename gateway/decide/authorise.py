@@ -1,0 +1,76 @@
+"""May this author do that here? Pure: every combination stands in one table of tests.
+
+Who may write to a record: people, its followers, its customer, each authenticated. A tag whose
+holder owns the From stands in for authentication to post a discussion, or to unfollow oneself;
+never for a note or a command. A tag used by another grants what knowing the alias grants: nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.decide.disposition import ACCEPT, Disposition, hold
+
+Role = Literal["person", "follower", "customer", "stranger", "unknown"]
+Tag = Literal["own", "other", "none"]
+Wish = Literal["discussion", "note", "command", "unfollow"]
+Senders = Literal["people", "customers", "everyone"]
+_INSIDE = frozenset({"person", "follower", "customer"})
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is known when a mail asks for something on a record."""
+
+    role: Role
+    authenticated: bool
+    tag: Tag
+    wish: Wish
+    released: bool = False
+
+
+def authorise(question: Question) -> Disposition:
+    """Return whether a mail may do what it wishes on a record."""
+    q = question
+    if q.role == "unknown":
+        return hold("no author", "the mail has not exactly one well-formed From")
+    sure = q.authenticated or q.released
+    if q.wish in ("note", "command"):
+        if q.role != "person":
+            return hold("not a person", f"a {q.wish} needs one of your own people, and the author is outside")
+        return ACCEPT if sure else hold("not authenticated", f"a {q.wish} needs its author to be authenticated")
+    if q.wish == "unfollow" and q.role == "person" and not sure:
+        return hold("not authenticated", "a command needs its author to be authenticated")
+    if q.tag == "own" or q.released:
+        return ACCEPT
+    if q.role not in _INSIDE:
+        return hold("stranger", "the author neither follows the record nor is its customer")
+    if sure:
+        return ACCEPT
+    other = "; the reply address is another reader's" if q.tag == "other" else ""
+    return hold("not authenticated", f"nothing proves that the author wrote it{other}")
+
+
+def authorise_intake(senders: Senders, role: Role, *, authenticated: bool, released: bool) -> Disposition:
+    """Return whether a mail may create a record; `role` is person, customer (a known one) or stranger."""
+    if role == "unknown":
+        return hold("no author", "the mail has not exactly one well-formed From")
+    if released:
+        return ACCEPT
+    welcome = senders == "everyone" or role == "person" or (senders == "customers" and role == "customer")
+    if not welcome:
+        whom = "your own people" if senders == "people" else "known customers"
+        return Disposition("refuse", "not welcome", f"the address takes mail from {whom} only")
+    if authenticated or (senders == "everyone" and role != "person"):
+        return ACCEPT
+    return hold("not authenticated", "nothing proves that the author wrote it")
+
+
+def authorise_team(role: Role, *, authenticated: bool, released: bool) -> Disposition:
+    """Return whether a mail may stand in a team's own thread: from people only."""
+    if role == "unknown":
+        return hold("no author", "the mail has not exactly one well-formed From")
+    if role != "person" and not released:
+        return hold("stranger", "a team's thread is for your own people")
+    if authenticated or released:
+        return ACCEPT
+    return hold("not authenticated", "nothing proves that the author wrote it")

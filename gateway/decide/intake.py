@@ -1,0 +1,151 @@
+"""A mail to an intake address becomes a record."""
+
+import re
+from dataclasses import replace
+
+from gateway.decide.authorise import Role, authorise_intake
+from gateway.decide.place import Incoming, tell_held
+from gateway.decide.post import Desk, Text
+from gateway.decide.post import create as create_record
+from gateway.mail.address import parse_mailboxes
+from gateway.mail.quoting import split_reply
+from gateway.records.lifecycle import Edit
+from gateway.records.record import Party
+from gateway.rules import Intake
+from gateway.store import messages, notices, records
+from gateway.store.arrivals import Settled
+from gateway.store.messages import Author, Details
+from gateway.store.notices import NewNotice
+from gateway.store.session import Transaction
+
+_LEADING = re.compile(r"\s*([A-Za-z][A-Za-z _-]{0,30}|[\u4e00-\u9fff]{2,8})\s*[:：]\s*(.{1,500}?)\s*")
+# What a leading line of a mail may be called, and the field it fills.
+_CUSTOMER = frozenset({"customer", "客戶", "客户", "顧客"})
+_FIELDS = {
+    "amount": "amount", "金額": "amount", "金额": "amount", "總額": "amount",
+    "currency": "currency", "幣別": "currency", "valid until": "valid_until", "有效期限": "valid_until",
+    "stage": "stage", "階段": "stage", "phone": "phone", "電話": "phone",
+}  # fmt: skip
+_LINES_MAX = 20
+
+
+def record_answered(tx: Transaction, found: Intake, incoming: Incoming) -> str:
+    """Return the reference of the record made by the mail this one answers, which came by that intake; or ""."""
+    made = messages.records_made(tx, _scope(found), incoming.refers_to)
+    record = records.load(tx, made[:1]).get(made[0]) if made else None
+    return record.ref if record else ""
+
+
+def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Settled:
+    """Make a record of what a mail says: subject is title, the author salesperson or customer."""
+    identity, mail = incoming.identity, incoming.mail
+    if incoming.automatic:
+        return Settled("held", "automatic", f"automatic mail creates nothing: {incoming.automatic}")
+    file = desk.site.people.party(identity.email)
+    role: Role = (
+        "unknown" if not identity.email else "person" if identity.person else "customer" if file else "stranger"
+    )
+    released = incoming.recipient.released
+    decided = authorise_intake(found.senders, role, authenticated=identity.authenticated, released=released)
+    if decided.name == "refuse":
+        _tell_refused(tx, found, incoming)
+        return Settled("refused", decided.cause, decided.reason)
+    if decided.name != "accept":
+        tell_held(tx, desk, incoming, decided.reason, None, [])
+        return Settled("held", decided.cause, decided.reason)
+    if not messages.claim_effect(tx, _scope(found), incoming.original_id, mail.body_digest):
+        return Settled("done", "duplicate", "the same mail created a record already")
+    reply = split_reply(mail.text)
+    customer, fields, rest = leading_lines(reply.text)
+    outside = identity.person is None
+    if outside:
+        customer = file or Party(identity.name, (identity.email,))
+    elif customer is not None:
+        customer = known(desk, customer)
+    edit = complete(
+        desk,
+        Edit(title=mail.subject or None, customer=customer, fields=dict(fields)),
+        salesperson=identity.person.key if identity.person else "",
+        team=found.team,
+    )
+    actor = Author(identity.person.key if identity.person else "", identity.name, identity.email)
+    said = Text(
+        rest, reply.quoted, mail.subject, mail.attachments, mail.message_id,
+        tuple(box.address.key for box in (*mail.to, *mail.cc) if not desk.addresses.owns(box.address)),
+        incoming.arrival.id,
+        Details(defects=mail.defects, authenticated=identity.how),
+    )  # fmt: skip
+    kind = desk.site.rules.kinds.by_name[found.creates]
+    posted = create_record(tx, desk, kind, "", edit, actor, said, incoming.now, customer=outside)
+    messages.effect_made(tx, _scope(found), incoming.original_id, mail.body_digest, posted.record.id)
+    if identity.person is not None and identity.authenticated:
+        data = {"what": "created", "answers": mail.message_id}
+        notices.add(
+            tx, NewNotice("transcript", identity.person.key, identity.email, data, posted.record.id), incoming.now
+        )
+    return Settled("posted", record_id=posted.record.id, message_id=posted.message)
+
+
+def _scope(found: Intake) -> str:
+    return f"intake:{found.address}"
+
+
+def _tell_refused(tx: Transaction, found: Intake, incoming: Incoming) -> None:
+    """Tell an authenticated author, at most once a day; nobody else."""
+    identity = incoming.identity
+    if identity.authenticated:
+        data = {"address": incoming.recipient.address, "subject": incoming.mail.subject, "text": dict(found.refusal)}
+        who = identity.person.key if identity.person else ""
+        notices.add(tx, NewNotice("refused", who, identity.email, data, daily=True), incoming.now)
+
+
+def leading_lines(text: str) -> tuple[Party | None, dict[str, str], str]:
+    """Read the `Customer: …`, `金額：…` lines at the top: the customer, the fields, and the rest."""
+    customer: Party | None = None
+    fields: dict[str, str] = {}
+    lines = text.split("\n")
+    read = 0
+    for line in lines[:_LINES_MAX]:
+        match = _LEADING.fullmatch(line[:600])
+        word = " ".join(match[1].lower().replace("_", " ").split()) if match else ""
+        if match and word in _CUSTOMER:
+            customer = _party(match[2])
+        elif match and word in _FIELDS:
+            fields[_FIELDS[word]] = match[2]
+        elif line.strip():
+            break
+        read += 1
+    return customer, fields, "\n".join(lines[read:]).strip("\n") if (customer or fields) else text
+
+
+def _party(value: str) -> Party:
+    mailboxes = parse_mailboxes(value)
+    if mailboxes:
+        return Party(mailboxes[0].name, (mailboxes[0].address.key,))
+    return Party(value)
+
+
+def known(desk: Desk, given: Party) -> Party:
+    """Return a customer with what their file in people.yaml fills in: found by address, key or name."""
+    people = desk.site.people
+    file = people.party(given.emails[0]) if given.emails else None
+    if file is None and not given.emails:
+        same = [
+            c.email[0] for key, c in people.customers.items() if given.name.lower() in (key.lower(), c.name.lower())
+        ]
+        file = people.party(same[0]) if len(same) == 1 else None
+    if file is None:
+        return given
+    emails = tuple(dict.fromkeys((*given.emails, *file.emails)))
+    name = given.name if given.emails and given.name else file.name
+    return Party(name, emails, given.language or file.language, file.key)
+
+
+def complete(desk: Desk, edit: Edit, *, salesperson: str, team: str) -> Edit:
+    """Fill salesperson and team: from the event, then the customer's file, then `salesperson` and `team` given."""
+    people, rules = desk.site.people, desk.site.rules
+    file = people.customers.get(edit.customer.key) if edit.customer else None
+    seller = edit.salesperson or salesperson or (file.salesperson if file else "")
+    theirs = (file.team or rules.first_team(file.salesperson)) if file else ""
+    chosen = edit.team or theirs or team or rules.first_team(seller)
+    return replace(edit, salesperson=seller, team=chosen)

@@ -1,0 +1,129 @@
+"""A mail at one of its recipients: what it says, where it stands, who its author is there."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.decide.authenticate import Identity
+from gateway.decide.authorise import Role, Tag
+from gateway.decide.disposition import Disposition
+from gateway.decide.post import Desk
+from gateway.following import Follower, followers
+from gateway.mail.parse import Mail
+from gateway.records.record import Record
+from gateway.store import followers as store_followers
+from gateway.store import messages, notices, records
+from gateway.store.arrivals import Arrival, Recipient, Settled
+from gateway.store.messages import Message
+from gateway.store.notices import NewNotice
+from gateway.store.session import Transaction
+
+HELD_PAUSE_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An arrival for one of its recipients, with what is known before its place is."""
+
+    arrival: Arrival
+    recipient: Recipient
+    mail: Mail
+    identity: Identity
+    automatic: str
+    now: int
+
+    @property
+    def original_id(self) -> str:
+        """The mail's own Message-ID; without one, what From, Date and Subject make of it."""
+        if self.mail.message_id:
+            return self.mail.message_id
+        header = self.mail.header
+        known = "\n".join(header.first(name) for name in ("from", "date", "subject"))
+        return "none:" + hashlib.sha256(known.encode("utf-8", "replace")).hexdigest()
+
+    @property
+    def refers_to(self) -> tuple[str, ...]:
+        """The ids the mail answers, the likeliest parent first."""
+        return (*self.mail.in_reply_to, *reversed(self.mail.references))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a mail stands: the record, its followers, the message it answers, its author's role there."""
+
+    record: Record
+    action: str
+    followers: Sequence[Follower]
+    parent: Message | None
+    role: Role
+    tag: Tag
+
+
+def find_place(
+    tx: Transaction, desk: Desk, incoming: Incoming, ref: str, action: str, reader: int | None
+) -> Place | None:
+    """Gather what deciding needs to know of a record; None if there is no such record."""
+    record = records.find(tx, ref, lock=True)
+    if record is None:
+        return None
+    choices = store_followers.choices(tx, [record.id])[record.id]
+    their = followers(record, choices, desk.site.people, desk.site.rules)
+    parent = messages.find_parent(tx, record.id, incoming.refers_to)
+    identity = incoming.identity
+    if parent is not None and parent.internal and identity.person is None:
+        parent = None  # an outsider cannot answer what no outsider was shown
+    return Place(
+        record, action, their, parent, _role(identity, record, their), _tag(tx, desk, identity, record, reader)
+    )
+
+
+def _role(identity: Identity, record: Record, their: Sequence[Follower]) -> Role:
+    if not identity.email:
+        return "unknown"
+    if identity.person is not None:
+        return "person"
+    if record.customer.owns(identity.email):
+        return "customer"
+    return "follower" if any(identity.email in follower.emails for follower in their) else "stranger"
+
+
+def _tag(tx: Transaction, desk: Desk, identity: Identity, record: Record, reader: int | None) -> Tag:
+    if reader is None:
+        return "none"
+    who = store_followers.reader_who(tx, reader)
+    people = desk.site.people
+    kind, _, key = who.partition(":")
+    if kind == "person":
+        owned = people.by_key[key].email if key in people.by_key else ()
+    elif kind == "customer":
+        owned = people.customers[key].email if key in people.customers else ()
+    else:
+        owned = record.customer.emails if record.customer.owns(who) else (who,)
+    return "own" if identity.email in owned else "other"
+
+
+def keep_aside(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, decided: Disposition) -> Settled:
+    """Hold a mail and tell the salesperson, bundled; automatic mail is held without a word."""
+    record = where.record
+    if not incoming.automatic:
+        salesperson = desk.site.people.by_key.get(record.salesperson)
+        tell_held(tx, desk, incoming, decided.reason, record, [salesperson.key] if salesperson else [])
+    return Settled("held", decided.cause, decided.reason, record.id)
+
+
+def tell_held(
+    tx: Transaction, desk: Desk, incoming: Incoming, reason: str, record: Record | None, whos: Sequence[str]
+) -> None:
+    """Tell people, or those with `settings` where none is named, that a mail is held: one mail an hour."""
+    people = desk.site.people
+    for person in [people.by_key[who] for who in whos] or people.with_right("settings"):
+        data = {
+            "id": incoming.recipient.id,
+            "from": incoming.identity.email,
+            "to": incoming.recipient.address,
+            "subject": incoming.mail.subject,
+            "record": record.ref if record else "",
+            "reason": reason,
+        }
+        new = NewNotice("held", person.key, person.email[0], data, record.id if record else None)
+        notices.bundle(tx, new, incoming.now, HELD_PAUSE_MS)

@@ -1,0 +1,81 @@
+"""Where a recipient's address leads: a return path, a record, a team, an intake, nowhere.
+
+The envelope alone decides; References only choose the parent inside the record it names.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.alias import Addresses, RecordAddress, ReturnPath, Word
+from gateway.mail.address import parse_address
+from gateway.rules import RESERVED, Intake, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class ToRecord:
+    """To a record's thread. `action` is the command its address is, `reader` whose tag it holds."""
+
+    ref: str
+    action: str = ""
+    reader: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToTeam:
+    """To a team's own thread, which may have no record yet."""
+
+    team: str
+    action: str = ""
+    reader: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToIntake:
+    """To an address that creates records."""
+
+    intake: Intake
+
+
+@dataclass(frozen=True, slots=True)
+class ToReserved:
+    """To postmaster, abuse, or the gateway itself."""
+
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """To nothing we know any more."""
+
+
+Target = ReturnPath | ToRecord | ToTeam | ToIntake | ToReserved | Nowhere
+
+
+def route(recipient: str, addresses: Addresses, rules: Rules, is_record: Callable[[str], bool]) -> Target:
+    """Return where `recipient` leads: the first that fits of CONTRACT's order.
+
+    `is_record` tells whether a reference is a record's.
+    """
+    address = parse_address(recipient)
+    meant = addresses.read(address) if address else Word(recipient.lower())
+    match meant:
+        case ReturnPath():
+            return meant
+        case RecordAddress(ref, action, reader):
+            if ref.lower() in rules.teams:
+                return ToTeam(ref.lower(), action, reader)
+            if is_record(ref):
+                return ToRecord(ref, action, reader)
+            return Nowhere() if action or reader is not None else _word(ref.lower(), rules)
+        case Word(local):
+            return _word(local, rules)
+        case None:
+            return Nowhere()
+
+
+def _word(local: str, rules: Rules) -> Target:
+    if local in rules.teams:
+        return ToTeam(local)
+    if local in rules.intake:
+        return ToIntake(rules.intake[local])
+    return ToReserved(local) if local in RESERVED else Nowhere()

@@ -1,0 +1,121 @@
+"""A mail that writes to a record's thread: what it becomes, and posting it."""
+
+from dataclasses import replace
+
+from gateway.decide import command
+from gateway.decide.authorise import Question, Wish, authorise, authorise_team
+from gateway.decide.disposition import Disposition, hold
+from gateway.decide.place import Incoming, Place, keep_aside
+from gateway.decide.post import Desk, Text, post
+from gateway.mail.quoting import split_reply, without_quotes
+from gateway.records.commands import Given, split_commands
+from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
+from gateway.records.record import CUSTOMER, Choice
+from gateway.store import followers, messages
+from gateway.store.arrivals import Settled
+from gateway.store.messages import Author, Details
+from gateway.store.session import Transaction
+
+ADDED_MAX = 20  # outside addresses one mail can make followers
+MINUTE_MS = 60_000
+
+
+def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
+    """Post a mail as a discussion or a note, or keep it for a person."""
+    reply = split_reply(incoming.mail.text)
+    given: tuple[Given, ...] = ()
+    text = reply.text
+    if incoming.identity.person is not None and not incoming.automatic:
+        given, text = split_commands(reply.text)
+    answers_note = where.parent is not None and where.parent.subtype == NOTE.name
+    is_note = where.action == "note" or answers_note or command.asks_note(given)
+    wish: Wish = "note" if is_note else "command" if given else "discussion"
+    decided = _decide(tx, desk, incoming, where, wish)
+    if decided.name != "accept":
+        return keep_aside(tx, desk, incoming, where, decided)
+    if (mistake := command.mistake(desk, where, given)) is not None:
+        return command.refuse(tx, incoming, where, mistake)
+    scope = f"record:{where.record.id}"
+    if not messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest):
+        return Settled("done", "duplicate", "the same mail stands there already", where.record.id)
+    command.carry_out(tx, incoming, where, given)
+    if given and not text.strip() and not incoming.mail.attachments and not command.note_words(given):
+        return Settled("done", "command", "", where.record.id)
+    defects = list(incoming.mail.defects)
+    if messages.seen_with_other_body(tx, scope, incoming.original_id, incoming.mail.body_digest):
+        defects.append("another mail with this Message-ID says something else")
+    if where.parent is not None and where.parent.internal and not is_note:
+        text = without_quotes(text)
+    text = "\n".join([*command.note_words(given), text]).strip("\n")
+    posted = _post(tx, desk, incoming, where, is_note=is_note, said=Text(text, reply.quoted), defects=defects)
+    return replace(posted, cause="automatic" if incoming.automatic else "")
+
+
+def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish: Wish) -> Disposition:
+    identity = incoming.identity
+    released = incoming.recipient.released
+    if where.record.kind == TEAM and where.tag != "own":
+        decided = authorise_team(where.role, authenticated=identity.authenticated, released=released)
+    else:
+        decided = authorise(Question(where.role, identity.authenticated, where.tag, wish, released))
+    if decided.name == "accept" and where.action == "note" and where.role != "person":
+        decided = hold("not a person", "an outsider's mail is never a note")
+    sure = released or (identity.person is not None and identity.authenticated)
+    if decided.name == "accept" and not sure:
+        loop = desk.site.rules.limits.loop
+        since = incoming.now - loop.minutes * MINUTE_MS
+        if messages.count_since(tx, where.record.id, identity.email, since) >= loop.messages:
+            return hold("loop", f"more than {loop.messages} mails in {loop.minutes} minutes from one author")
+    return decided
+
+
+def _post(
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_note: bool, said: Text, defects: list[str],
+) -> Settled:  # fmt: skip
+    identity, mail = incoming.identity, incoming.mail
+    named = [mailbox.address for mailbox in (*mail.to, *mail.cc)]
+    outside = [address for address in named if not desk.addresses.owns(address)]
+    added = () if is_note or incoming.automatic else _newcomers(tx, desk, incoming, where, [a.key for a in outside])
+    how = identity.how or ("reply address" if where.tag == "own" else "released" if incoming.recipient.released else "")
+    answered = ""
+    if where.parent is not None and where.parent.author.outsider and identity.person is not None and not is_note:
+        answered = where.parent.author.email
+    person = identity.person
+    posted = post(
+        tx,
+        desk,
+        where.record,
+        NOTE if is_note else DISCUSSION,
+        Author(person.key if person else "", identity.name, identity.email),
+        replace(
+            said,
+            subject=mail.subject,
+            attachments=mail.attachments,
+            original_id=mail.message_id,
+            addressed=tuple(dict.fromkeys(address.key for address in outside)),
+            arrival_id=incoming.arrival.id,
+            details=Details(
+                automatic=incoming.automatic,
+                defects=tuple(defects),
+                added=added,
+                authenticated=how,
+                answered=answered,
+            ),
+        ),
+        incoming.now,
+        parent=where.parent,
+    )
+    return Settled("posted", record_id=where.record.id, message_id=posted.message)
+
+
+def _newcomers(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, named: list[str]) -> tuple[str, ...]:
+    """Make the outside addresses an authenticated person put in To or Cc follow the discussion."""
+    identity = incoming.identity
+    if identity.person is None or not identity.authenticated or where.record.kind == TEAM:
+        return ()
+    known = {email for follower in where.followers for email in follower.emails}
+    new = [each for each in dict.fromkeys(named) if each not in known and desk.site.people.person(each) is None]
+    for email in new[:ADDED_MAX]:
+        who = CUSTOMER if where.record.customer.owns(email) else email
+        followers.choose(tx, where.record.id, Choice(who, DEFAULT_SUBTYPES, how="cc"))
+    return tuple(new[:ADDED_MAX])
