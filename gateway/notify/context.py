@@ -1,0 +1,180 @@
+"""What templates know of a message: plain strings, in the reader's language, fit for the audience.
+
+What an outsider's template is given holds nothing that only those inside may know.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from gateway.alias import Addresses
+from gateway.notify.recipients import Chosen, Heard
+from gateway.notify.render import Renderer, Value
+from gateway.records.conditions import number
+from gateway.records.kinds import Kinds, Subtype
+from gateway.records.lifecycle import Change
+from gateway.records.record import Record
+from gateway.site import Site
+from gateway.store.messages import Kept, Message
+
+_SHOWN_FIELDS = {
+    "state": "State", "title": "Title", "team": "Team", "salesperson": "Salesperson", "customer": "Customer",
+    "origin": "Origin", "stage": "Stage", "amount": "Amount", "currency": "Currency", "valid_until": "Valid until",
+    "phone": "Phone", "reason": "Reason", "lines": "Lines",
+}  # fmt: skip
+_REASONS = {
+    "rule": "you follow the records of this team",
+    "creator": "you created this record",
+    "salesperson": "you are its salesperson",
+    "assigned": "it was assigned to you",
+    "member": "you belong to this team",
+    "added": "you follow this record",
+    "cc": "you were copied into this conversation",
+    "customer": "this is your own business with us",
+    "addressed": "this is your own business with us",
+    "answered": "this answers your message",
+}
+FIELD_SHOWN_MAX = 300  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A message with everything around it that its mails may show."""
+
+    message: Message
+    subtype: Subtype
+    record: Record
+    chosen: Chosen
+    attachments: Sequence[Kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """What readers share a body by: language, inside or outside, why they hear, whether they follow.
+
+    `reader` is set only where the body holds a reader's own tag.
+    """
+
+    language: str
+    outsider: bool
+    reason: str
+    follows: bool
+    reader: str = ""
+
+
+def audience(site: Site, heard: Heard) -> Audience:
+    """Return the audience a reader belongs to. An outsider who follows gets a tag to unfollow by."""
+    personal = heard.reader if heard.outsider and heard.follows else ""
+    return Audience(site.language(heard.language), heard.outsider, heard.reason.code, heard.follows, personal)
+
+
+def build(
+    site: Site, addresses: Addresses, renderer: Renderer, told: Told, whose: Audience, tag: int | None
+) -> dict[str, Value]:
+    """Return the context for one audience; `tag` is the reader's number where the body is theirs alone."""
+    message, record, language = told.message, told.record, whose.language
+    words = renderer.words(language)
+    kinds = site.rules.kinds
+    inside = not whose.outsider
+    changes = [change for change in message.changes if _is_shown(change, told.subtype, inside=inside)]
+    return {
+        "site": site.settings.site.name,
+        "ref": record.ref,
+        "title": record.title,
+        "kind": kinds.by_name[record.kind].label(language) if record.kind in kinds.by_name else record.kind,
+        "record_kind": record.kind,
+        "subtype": message.subtype,
+        "subtype_label": told.subtype.label(language),
+        "customer": whose.outsider,
+        "author": _with_address(site, message) if inside else shown_author(site, message),
+        "text": message.text,
+        "note": message.subtype == "note",
+        "changes": [_shown_change(site, renderer, language, change) for change in changes],
+        "stage": record.fields.get("stage", "")[:FIELD_SHOWN_MAX],
+        "lost_reason": record.fields.get("reason", "")[:FIELD_SHOWN_MAX] if inside else "",
+        "salesperson": _name(site, record.salesperson),
+        "customer_name": record.customer.name or next(iter(record.customer.emails), ""),
+        "lines": [
+            {"name": x.name, "quantity": x.quantity, "price": _money(renderer, language, x.price, "")}
+            for x in record.lines
+        ],
+        "total": _money(renderer, language, record.fields.get("amount", ""), record.fields.get("currency", "")),
+        "valid_until": record.fields.get("valid_until", "")[:FIELD_SHOWN_MAX],
+        "attachments": [kept.name for kept in told.attachments],
+        "others": [heard.name or heard.email for heard in told.chosen.hears] if inside else [],
+        "added": list(message.details.added) if inside else [],
+        "goes_to_customer": inside and message.author.outsider and message.subtype == "discussion",
+        "reason": words(_REASONS.get(whose.reason, "you follow this record")),
+        "alias": str(addresses.alias(record.ref)),
+        **_links(addresses, record, whose, tag),
+    }
+
+
+def _links(addresses: Addresses, record: Record, whose: Audience, tag: int | None) -> Mapping[str, Value]:
+    """The footer's ways out. Those inside need no tag: they are known by who they are."""
+    unfollow = addresses.alias(record.ref, "unfollow", tag)
+    follow = addresses.alias(record.ref, "follow")
+    offered = whose.follows or not whose.outsider
+    return {
+        "unfollow": _mailto(str(unfollow), f"Unfollow {record.ref}") if offered else "",
+        "unfollow_address": str(unfollow) if offered else "",
+        "follow": "" if whose.outsider else _mailto(str(follow), f"Follow {record.ref}", "discussion"),
+        "follow_address": "" if whose.outsider else str(follow),
+    }
+
+
+def _mailto(address: str, subject: str, body: str = "") -> str:
+    """Return a mailto: link (RFC 6068) that opens a mail ready to send."""
+    link = f"mailto:{quote(address, safe='@')}?subject={quote(subject)}"
+    return f"{link}&body={quote(body)}" if body else link
+
+
+def shown_author(site: Site, message: Message) -> str:
+    """Return the name an author is shown by: never without an address where there is no name."""
+    return message.author.name or message.author.email or site.settings.site.name
+
+
+def _with_address(site: Site, message: Message) -> str:
+    """Return an author as those inside see them: an outsider's name is never shown without the address."""
+    author = message.author
+    return f"{author.name} <{author.email}>" if author.outsider and author.name else shown_author(site, message)
+
+
+def _name(site: Site, key: str) -> str:
+    person = site.people.by_key.get(key)
+    return person.name if person else key
+
+
+def _is_shown(change: Change, subtype: Subtype, *, inside: bool) -> bool:
+    """Whether a change is worth a line: a creation shows its amount and lines in a table of their own."""
+    if subtype.creates and change.name in ("lines", "amount", "currency", "valid_until"):
+        return False
+    return inside or change.name in ("state", "amount", "valid_until")
+
+
+def _shown_change(site: Site, renderer: Renderer, language: str, change: Change) -> dict[str, Value]:
+    words = renderer.words(language)
+    label = words(_SHOWN_FIELDS[change.name]) if change.name in _SHOWN_FIELDS else change.name
+    values = [change.old, change.new]
+    if change.name == "salesperson":
+        values = [_name(site, value) for value in values]
+    elif change.name == "state":
+        values = [words(value.capitalize()) for value in values]
+    elif change.name == "team":
+        values = [site.rules.teams[value].name if value in site.rules.teams else value for value in values]
+    elif change.name == "amount":
+        values = [_money(renderer, language, value, "") for value in values]
+    return {"label": label, "old": values[0][:FIELD_SHOWN_MAX], "new": values[1][:FIELD_SHOWN_MAX]}
+
+
+def _money(renderer: Renderer, language: str, text: str, currency: str) -> str:
+    amount = number(text)
+    return renderer.money(language, amount, currency) if amount is not None else text[:FIELD_SHOWN_MAX]
+
+
+def names(kinds: Kinds, told: Told) -> list[str]:
+    """Return the templates that may word a message, the likeliest first."""
+    kind = kinds.kind_of(told.subtype.name)
+    own = told.subtype.name.partition(".")[2] or told.subtype.name
+    mine = [f"{kind.name}/{own}"] if kind else []
+    return [*mine, f"default/{own}", "default/event"]

@@ -1,0 +1,254 @@
+"""From posted messages and waiting notices to deliveries in the outbox: gather, decide, act.
+
+*Failure:* a store that is away leaves a message pending. Any other fault is tried three times;
+then the message stays in its thread, shunted, and status counts it. A message and all of its
+deliveries are one commit: everybody gets it, or nobody yet.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from gateway import maillog
+from gateway.alias import Addresses
+from gateway.following import followers
+from gateway.mail.address import Address, parse_address
+from gateway.notify import context, notice
+from gateway.notify.compose import Envelope, Part, SharedBody, header, shared_body, shared_fields
+from gateway.notify.context import Audience, Told
+from gateway.notify.recipients import Chosen, Heard, choose
+from gateway.notify.render import Renderer
+from gateway.records.kinds import NOTE, TEAM, Subtype
+from gateway.records.record import Choice, Record
+from gateway.site import Site
+from gateway.store import content, messages, notices, outbox, records
+from gateway.store import followers as store_followers
+from gateway.store.lease import TRIES, Claim
+from gateway.store.messages import Kept, Message
+from gateway.store.outbox import NewDelivery
+from gateway.store.session import Away, Store, Transaction
+from gateway.worker import now_ms
+
+BATCH = 25
+RETRY_MS = 5_000
+ATTACHED_MAX = 20 * 1024 * 1024  # octets of attachments that go along with a message
+READERS_MAX = 100_000  # numbers of readers that are remembered
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A message worded for everybody who hears of it, ready to queue."""
+
+    told: Told
+    bodies: list[SharedBody] = field(default_factory=list)
+    deliveries: list[tuple[int, Heard, bytes]] = field(default_factory=list)
+
+
+class FanOut:
+    """Words messages and notices and queues them, a batch a step."""
+
+    def __init__(
+        self, store: Store, site: Site, addresses: Addresses, renderer: Renderer, queued: Callable[[], None]
+    ) -> None:
+        """`queued` is called, in any thread, after each commit."""
+        self._store = store
+        self._site = site
+        self._addresses = addresses
+        self._renderer = renderer
+        self._queued = queued
+        self._readers: dict[str, int] = {}
+
+    def step(self) -> int:
+        """Fan out what is due; return how many messages and notices were claimed."""
+        with self._store.write() as tx:
+            now = now_ms()
+            claims = messages.claim(tx, now, BATCH)
+            due = notices.claim(tx, now, BATCH)
+        if claims:
+            self._fan_out(claims)
+        if due:
+            notice.send(self._store, self._site, self._addresses, self._renderer, due, self.reader)
+        if claims or due:
+            self._queued()
+        return len(claims) + len(due)
+
+    def _fan_out(self, claims: Sequence[Claim]) -> None:
+        by_id = {claimed.id: claimed for claimed in claims}
+        try:
+            with self._store.read() as tx:
+                gathered = _gather(tx, by_id)
+            ready = [(by_id[m.id], self._try(by_id[m.id], m, gathered)) for m in gathered.messages]
+            self._queue([(claimed, prepared) for claimed, prepared in ready if prepared is not None])
+        except Away:
+            with self._store.write() as tx:
+                for claimed in claims:
+                    messages.postpone(tx, claimed, now_ms(), failed=False)
+            raise
+
+    def _try(self, claimed: Claim, message: Message, gathered: "Gathered") -> Prepared | None:
+        try:
+            return self._prepare(message, gathered)
+        except Away:
+            raise
+        except Exception as error:  # noqa: BLE001 (one message never stops the next)
+            self._set_aside(claimed, error)
+            return None
+
+    def _prepare(self, message: Message, gathered: "Gathered") -> Prepared:
+        record = gathered.records[message.record_id]
+        subtype = self._site.rules.kinds.subtypes.get(message.subtype) or Subtype(message.subtype, {}, message.internal)
+        their = followers(record, gathered.choices[record.id], self._site.people, self._site.rules)
+        with self._store.read() as tx:
+            emails = [email for follower in their for email in follower.emails] + list(record.customer.emails)
+            suppressed = store_followers.suppressed(tx, emails)
+            kept = gathered.attachments.get(message.id, [])
+            parts = _parts(tx, kept)
+        chosen = choose(message, subtype, record, their, self._site.people, suppressed)
+        told = Told(message, subtype, record, chosen, kept)
+        return self._worded(told, parts)
+
+    def _worded(self, told: Told, parts: Sequence[Part]) -> Prepared:
+        prepared = Prepared(told)
+        numbers = self.reader([heard.reader for heard in told.chosen.hears])
+        shared = shared_fields(self._envelope(told))
+        index: dict[Audience, int] = {}
+        for heard in told.chosen.hears:
+            to = parse_address(heard.email)
+            if to is None:
+                continue
+            whose = context.audience(self._site, heard)
+            number = numbers[heard.reader]
+            if whose not in index:
+                values = context.build(
+                    self._site, self._addresses, self._renderer, told, whose, number if whose.reader else None
+                )
+                text, html = self._renderer.body(context.names(self._site.rules.kinds, told), whose.language, values)
+                index[whose] = len(prepared.bodies)
+                prepared.bodies.append(shared_body(text, html, parts))
+            block = self._header(told, heard, to, number, shared, prepared.bodies[index[whose]])
+            prepared.deliveries.append((index[whose], heard, block))
+        return prepared
+
+    def _header(self, told: Told, heard: Heard, to: Address, number: int, shared: bytes, body: SharedBody) -> bytes:
+        ref = told.record.ref
+        action = NOTE.name if told.message.subtype == NOTE.name else ""
+        reply_to = self._addresses.alias(ref, action, number)
+        unsubscribe = self._addresses.alias(ref, "unfollow", number) if heard.follows or not heard.outsider else None
+        reason = "" if heard.outsider else str(heard.reason)
+        return header(shared, body, heard.name, to, reply_to, unsubscribe, reason)
+
+    def _envelope(self, told: Told) -> Envelope:
+        message, record = told.message, told.record
+        action = NOTE.name if message.subtype == NOTE.name else ""
+        team = record.team or next(iter(record.teams), "")
+        return Envelope(
+            author=context.shown_author(self._site, message),
+            sender=self._addresses.alias(record.ref, action),
+            date=message.at,
+            message_id=message.message_id,
+            subject=subject_of(record, answers=message.parent_id is not None),
+            ancestors=message.ancestors,
+            list_id=f"{team or record.kind}.{self._addresses.domain}",
+            automatic="auto-generated" if told.subtype.transition or told.subtype.name == "assigned" else "",
+            record=record.ref,
+            subtype=message.subtype,
+        )
+
+    def _queue(self, ready: Sequence[tuple[Claim, Prepared]]) -> None:
+        failed: list[tuple[Claim, Exception]] = []
+        done: list[Prepared] = []
+        with self._store.write() as tx:
+            for claimed, prepared in ready:
+                try:
+                    with tx.begin_nested():
+                        if _keep(tx, claimed, prepared):
+                            done.append(prepared)
+                except Away:
+                    raise
+                except Exception as error:  # noqa: BLE001
+                    failed.append((claimed, error))
+            self._store.wake_others(tx)
+        for prepared in done:
+            told = prepared.told
+            maillog.fanned_out(told.record.ref, told.subtype.name, len(told.chosen.hears), len(told.chosen.not_hears))
+        for claimed, fault in failed:
+            self._set_aside(claimed, fault)
+
+    def _set_aside(self, claimed: Claim, error: Exception) -> None:
+        with self._store.write() as tx:
+            if claimed.attempts >= TRIES:
+                reason = f"{type(error).__name__}: {error}"[:500]
+                messages.shunt(tx, claimed, reason)
+                maillog.shunted("message", claimed.id, reason)
+            else:
+                messages.postpone(tx, claimed, now_ms() + RETRY_MS, failed=True)
+                maillog.failed_once("message", claimed.id, error)
+
+    def reader(self, whos: Iterable[str]) -> dict[str, int]:
+        """Return the numbers that stand for readers in tags."""
+        wanted = list(dict.fromkeys(whos))
+        if new := [who for who in wanted if who not in self._readers]:
+            with self._store.write() as tx:
+                found = store_followers.reader_ids(tx, new)
+            if len(self._readers) > READERS_MAX:
+                self._readers.clear()
+            self._readers.update(found)
+        return {who: self._readers[who] for who in wanted}
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What wording a batch of messages needs from the store."""
+
+    messages: list[Message]
+    records: dict[int, Record]
+    choices: dict[int, list[Choice]]
+    attachments: dict[int, list[Kept]]
+
+
+def _gather(tx: Transaction, ids: Iterable[int]) -> Gathered:
+    found = messages.load(tx, ids)
+    record_ids = {message.record_id for message in found}
+    return Gathered(
+        found,
+        records.load(tx, record_ids),
+        store_followers.choices(tx, record_ids),
+        messages.attachments(tx, [message.id for message in found]),
+    )
+
+
+def _parts(tx: Transaction, kept: Sequence[Kept]) -> list[Part]:
+    """Return the attachments that go along; what is too much stays with the record."""
+    total = 0
+    parts = []
+    for each in kept:
+        total += each.size
+        if total <= ATTACHED_MAX:
+            parts.append(Part(each.name, each.media_type, content.load(tx, each.digest)))
+    return parts
+
+
+def _keep(tx: Transaction, claimed: Claim, prepared: Prepared) -> bool:
+    """Write a message's outcome and its deliveries; False when another node did it meanwhile."""
+    message, chosen = prepared.told.message, prepared.told.chosen
+    hears, not_hears = as_stored(chosen)
+    if not messages.fanned_out(tx, claimed, hears, not_hears):
+        return False
+    bodies = [outbox.keep_body(tx, body.octets, body.signed_hash) for body in prepared.bodies]
+    deliveries = [
+        NewDelivery(message.id, message.internal, heard.outsider, heard.who, heard.email, block, bodies[index])
+        for index, heard, block in prepared.deliveries
+    ]
+    outbox.queue(tx, deliveries, now_ms())
+    return True
+
+
+def as_stored(chosen: Chosen) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Return who heard and who did not as they stand with the message."""
+    hears = [{"who": h.who, "email": h.email, "reason": str(h.reason), "delivery": h.delivery} for h in chosen.hears]
+    return hears, [{"who": left.who, "reason": left.reason} for left in chosen.not_hears]
+
+
+def subject_of(record: Record, *, answers: bool) -> str:
+    """Return the subject every mail of a record has: mail programs group a thread by it."""
+    ref = record.ref.lower() if record.kind == TEAM else record.ref
+    return f"{'Re: ' if answers else ''}[{ref}] {record.title}"

@@ -1,0 +1,121 @@
+"""Notices: a mail of ours to one person about their own doing, with the null return path."""
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from gateway import maillog
+from gateway.alias import Addresses
+from gateway.mail.address import parse_address
+from gateway.mail.header import one_line
+from gateway.notify.compose import Envelope, header, shared_body, shared_fields
+from gateway.notify.render import Renderer, Value
+from gateway.records.record import Record
+from gateway.site import Site
+from gateway.store import notices, outbox, records
+from gateway.store.notices import Notice
+from gateway.store.outbox import NewDelivery
+from gateway.store.session import Away, Store
+from gateway.worker import now_ms
+
+RETRY_MS = 5_000
+_REPLIED = frozenset({"transcript", "refused"})
+_SUBJECTS = {
+    "refused": "Your mail was not taken",
+    "failed": "A mail could not be delivered",
+    "delayed": "A mail is not delivered yet",
+    "held": "Mails are held for you to decide",
+    "reload": "The rules in force were kept: the edit has errors",
+}
+
+
+def send(
+    store: Store, site: Site, addresses: Addresses, renderer: Renderer, due: Sequence[Notice],
+    reader: Callable[[Iterable[str]], Mapping[str, int]],
+) -> None:  # fmt: skip
+    """Word and queue claimed notices, each in a commit of its own."""
+    for each in due:
+        try:
+            with store.read() as tx:
+                found = records.load(tx, [each.record_id]) if each.record_id else {}
+            record = found.get(each.record_id or 0)
+            number = reader([f"person:{each.who}"])[f"person:{each.who}"] if record and each.who else None
+            block, body = _compose(site, addresses, renderer, each, record, number)
+            with store.write() as tx:
+                if notices.fanned_out(tx, each.claim):
+                    kept = outbox.keep_body(tx, body.octets, body.signed_hash)
+                    new = NewDelivery(
+                        None, bool(each.who), not each.who, each.who, each.email, block, kept, return_path=False
+                    )
+                    outbox.queue(tx, [new], now_ms())
+        except Away:
+            raise
+        except Exception as error:  # noqa: BLE001 (one notice never stops the next)
+            maillog.failed_once("notice", each.id, error)
+            with store.write() as tx:
+                notices.postpone(tx, each.claim, now_ms() + RETRY_MS)
+
+
+def _compose(
+    site: Site, addresses: Addresses, renderer: Renderer, each: Notice, record: Record | None, number: int | None
+) -> tuple[bytes, Any]:
+    person = site.people.by_key.get(each.who)
+    language = site.language(person.language if person else None)
+    to = parse_address(each.email)
+    if to is None:
+        message = f"{each.email!r} is no address"
+        raise ValueError(message)
+    text, html = renderer.body(
+        [f"notice/{each.kind}"], language, _context(site, addresses, renderer, language, each, record)
+    )
+    body = shared_body(text, html, [])
+    answers = str(each.data.get("answers", ""))
+    subject = (
+        f"Re: [{record.ref}] {record.title}"
+        if record
+        else renderer.words(language)(_SUBJECTS.get(each.kind, "Replygate"))
+    )
+    envelope = Envelope(
+        author=site.settings.site.name,
+        sender=addresses.alias(record.ref) if record else addresses.word("gateway"),
+        date=each.created_at,
+        message_id=f"notice.{secrets.token_hex(12)}@{addresses.domain}",
+        subject=subject,
+        ancestors=[answers] if answers.isascii() and answers.isprintable() and answers else [],
+        list_id="",
+        automatic="auto-replied" if each.kind in _REPLIED else "auto-generated",
+        record=record.ref if record else "",
+        subtype=each.kind,
+    )
+    reply_to = addresses.alias(record.ref, "", number) if record else None
+    return header(shared_fields(envelope), body, person.name if person else "", to, reply_to, None, ""), body
+
+
+def _context(
+    site: Site, addresses: Addresses, renderer: Renderer, language: str, each: Notice, record: Record | None
+) -> dict[str, Value]:
+    kinds = site.rules.kinds
+    data: dict[str, Value] = {name: _plain(value) for name, value in each.data.items()}
+    if each.kind == "refused":
+        texts = each.data.get("text") or {}
+        data["text"] = str(texts.get(language, ""))
+    if "at" in each.data:
+        data["at"] = renderer.time(language, int(each.data["at"]))
+    return {
+        "site": site.settings.site.name,
+        "ref": record.ref if record else "",
+        "title": record.title if record else "",
+        "kind": kinds.by_name[record.kind].label(language) if record and record.kind in kinds.by_name else "",
+        "alias": str(addresses.alias(record.ref)) if record else "",
+        "note_alias": str(addresses.alias(record.ref, "note")) if record else "",
+        **data,
+    }
+
+
+def _plain(value: object) -> Value:
+    """Return data of a notice as what templates may hold: strings, and lists and mappings of them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return one_line(str(value))

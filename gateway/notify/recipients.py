@@ -1,0 +1,142 @@
+"""Who hears of a message, and why; who does not, and why not. Pure.
+
+Law 5 is kept here first: an outsider never hears of an internal subtype.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.following import Follower, Grant, Reason, customer, insider
+from gateway.people import Delivery, People
+from gateway.records.kinds import ADDRESSED_TO_CUSTOMER, ASSIGNED, DISCUSSION, Subtype
+from gateway.records.record import Record
+from gateway.store.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Somebody who hears of a message. `email` is where it goes."""
+
+    who: str
+    email: str
+    name: str
+    outsider: bool
+    language: str
+    reason: Reason
+    delivery: Delivery
+    follows: bool
+
+    @property
+    def reader(self) -> str:
+        """What stands for them in a tag: `person:KEY`, `customer:KEY` or the address."""
+        if not self.outsider:
+            return f"person:{self.who}"
+        return self.email if "@" in self.who else f"customer:{self.who}"
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Somebody who does not hear of a message, and why not."""
+
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Everybody, on one side or the other."""
+
+    hears: tuple[Heard, ...]
+    not_hears: tuple[Left, ...]
+
+
+def choose(
+    message: Message,
+    subtype: Subtype,
+    record: Record,
+    their: Sequence[Follower],
+    people: People,
+    suppressed: Collection[str] = (),
+) -> Chosen:
+    """Return who hears of `message`, each once, and for everybody else the reason.
+
+    `their` are the record's followers as the rules now in force make them, `suppressed` the
+    addresses (lower case) we no longer send to.
+    """
+    hears: list[Heard] = []
+    left: list[Left] = []
+    seen: set[str] = set()
+    for follower, grant in _candidates(message, subtype, record, their, people):
+        if follower.who in seen:
+            continue
+        seen.add(follower.who)
+        outcome = _judge(message, subtype, follower, grant, suppressed)
+        if isinstance(outcome, str):
+            left.append(Left(follower.who, outcome))
+        else:
+            hears.append(outcome)
+    return Chosen(tuple(hears), tuple(left))
+
+
+def _candidates(
+    message: Message, subtype: Subtype, record: Record, their: Sequence[Follower], people: People
+) -> Iterator[tuple[Follower, Grant | str]]:
+    """Give everybody who might hear, with what lets them: first those who are addressed."""
+    by_who = {follower.who: follower for follower in their}
+    if subtype.name == ASSIGNED.name and record.salesperson in people.by_key:
+        follower = by_who.get(record.salesperson) or insider(people.by_key[record.salesperson])
+        yield follower, Grant((subtype.name,), Reason("assigned"), people.by_key[record.salesperson].delivery)
+    if subtype.name in ADDRESSED_TO_CUSTOMER and record.customer.emails:
+        follower = customer(record)
+        if message.details.mailed:
+            yield by_who.get(follower.who, follower), "somebody else mailed it to the customer"
+        else:
+            yield by_who.get(follower.who, follower), Grant((subtype.name,), Reason("addressed"))
+    if subtype.name == DISCUSSION.name and message.details.answered:
+        follower = _outsider(message.details.answered, record, their)
+        yield follower, Grant((subtype.name,), Reason("answered"))
+    for follower in their:
+        yield follower, follower.heard(subtype.name, record)
+    for person in people.by_key.values():
+        if person.key not in by_who:
+            yield insider(person), "does not follow this record"
+
+
+def _outsider(email: str, record: Record, their: Sequence[Follower]) -> Follower:
+    for follower in their:
+        if email in follower.emails:
+            return follower
+    if record.customer.owns(email):
+        return customer(record)
+    return Follower(email, "", (email,), True, "", ())  # noqa: FBT003
+
+
+def _judge(
+    message: Message, subtype: Subtype, follower: Follower, grant: Grant | str, suppressed: Collection[str]
+) -> Heard | str:
+    if message.author.email in follower.emails or (message.author.who and message.author.who == follower.who):
+        return "did it themselves" if subtype.transition else "wrote it themselves"
+    if isinstance(grant, str):
+        return grant
+    if message.details.automatic:
+        return f"automatic mail is filed, not passed on ({message.details.automatic})"
+    if follower.outsider and (subtype.internal or message.internal):
+        return "an outsider never hears of an internal subtype"
+    if any(email in message.addressed for email in follower.emails):
+        return "stands in To or Cc of the mail itself"
+    email = next((email for email in _in_order(message, follower) if email not in suppressed), "")
+    if not email:
+        return "mail to the address is suppressed"
+    if grant.delivery == "none":
+        return "wants no mail (delivery: none)"
+    follows = bool(follower.grants) and grant.reason.code not in ("addressed", "answered")
+    return Heard(
+        follower.who, email, follower.name, follower.outsider, follower.language, grant.reason, grant.delivery, follows
+    )
+
+
+def _in_order(message: Message, follower: Follower) -> Sequence[str]:
+    """The first address is where mail goes; an answer goes to the address that asked."""
+    if message.details.answered in follower.emails:
+        return [message.details.answered, *follower.emails]
+    return follower.emails
