@@ -1,0 +1,45 @@
+"""The next hop `maildir:`: one Maildir for each recipient, which mutt or Thunderbird can open.
+
+*Failure:* a mail is in `new/` whole or not at all; a retry of the same delivery overwrites it.
+
+*Standards:* the Maildir of qmail (tmp, new, cur); RFC 5321 §4.4 (Return-Path on final delivery).
+"""
+
+import os
+from pathlib import Path
+
+from gateway.mail.address import Address
+
+
+def folder(root: Path, recipient: Address) -> Path:
+    """Return the Maildir of a recipient; an address cannot lead outside `root`."""
+    return root / recipient.key.replace("/", "%2F")
+
+
+def deliver(root: Path, recipient: Address, return_path: str, mail: bytes, name: str) -> None:
+    """Put a mail into its recipient's Maildir, durably. `name` is the delivery's, the same at a retry."""
+    box = folder(root, recipient)
+    if not (box / "new").is_dir():
+        for each in ("tmp", "cur", "new"):
+            (box / each).mkdir(parents=True, exist_ok=True)
+        _sync(root)
+        _sync(box)
+    temporary = box / "tmp" / name
+    trace = f"Return-Path: <{return_path}>\r\nDelivered-To: {recipient}\r\n".encode("ascii")
+    with temporary.open("wb") as file:
+        file.write((trace + mail).replace(b"\r\n", b"\n"))  # Maildirs hold the line ends of the system
+        file.flush()
+        os.fsync(file.fileno())
+    if any(box.glob(f"cur/{name}*")):
+        temporary.unlink()  # read already: this is a retry of a delivery that did arrive
+        return
+    temporary.rename(box / "new" / name)
+    _sync(box / "new")
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
