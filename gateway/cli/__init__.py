@@ -1,0 +1,1 @@
+"""The administrator's hands, a file for each family of commands: parse, call, print."""

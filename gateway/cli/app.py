@@ -1,0 +1,152 @@
+"""The command `replygate`: its options, its exit statuses, and what every command needs.
+
+Exit status: 0 done, 1 the answer is no, 2 usage, 3 cannot reach the store, 4 refused by policy.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.table import Table
+
+import gateway
+from gateway import maillog
+from gateway.alias import Addresses
+from gateway.decide.post import Desk
+from gateway.document import Bad
+from gateway.node import CannotStart, make_addresses, open_site_store
+from gateway.site import Site, load
+from gateway.store import schema
+from gateway.store.session import Away, Store
+
+NO, USAGE, STORE, REFUSED = 1, 2, 3, 4
+_config: ContextVar[Path] = ContextVar("config")
+
+app = App(
+    name="replygate",
+    help="An e-mail gateway: every quotation, lead and invoice has an address and a thread in people's mail.",
+    version=gateway.__version__,
+    help_format="plaintext",
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="One JSON document on stdout.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A site with its store, open for one command."""
+
+    site: Site
+    store: Store
+    addresses: Addresses
+
+    @property
+    def desk(self) -> Desk:
+        """What deciding needs to know."""
+        return Desk(self.site, self.addresses)
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[Path | None, Parameter(name=["-c", "--config"], help="The site's gateway.yaml.")] = None,
+) -> None:
+    _config.set(config or Path(os.environ.get("REPLYGATE_CONFIG") or "gateway.yaml"))
+    app(tokens, exit_on_error=False, print_error=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit with its status."""
+    # Every command is registered by importing its file.
+    from gateway.cli import demo, keys, mails, records, site, status  # noqa: F401, PLC0415
+
+    try:
+        app.meta(arguments, exit_on_error=False, print_error=True)
+    except CycloptsError:
+        sys.exit(USAGE)
+    except Bad as bad:
+        for problem in bad.problems:
+            say(str(problem))
+        sys.exit(NO)
+    except (Away, CannotStart) as error:
+        say(f"replygate: {error}")
+        sys.exit(STORE if isinstance(error, Away) else NO)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def config_path() -> Path:
+    """Return the site's gateway.yaml, as the options name it."""
+    return _config.get()
+
+
+def load_site() -> Site:
+    """Read the site. Raises `Bad`, which `main` prints."""
+    return load(config_path())
+
+
+@contextmanager
+def opened() -> Iterator[Open]:
+    """Open the site and its store; on SQLite the schema is brought up to date. Raises `Away`."""
+    maillog.configure(level="warning")
+    site = load_site()
+    store = open_site_store(site.settings)
+    try:
+        if schema.revision(store) != schema.newest():
+            if not store.embedded:
+                fail("the store's schema is not up to date; run `replygate migrate`", STORE)
+            schema.upgrade(store)
+        yield Open(site, store, make_addresses(site.settings))
+    finally:
+        store.close()
+
+
+def say(text: str) -> None:
+    """Print a message for people on stderr, as it is."""
+    err.print(text, markup=False)
+
+
+def fail(text: str, status: int) -> NoReturn:
+    """Say what is wrong and exit with `status`."""
+    say(f"replygate: {text}")
+    sys.exit(status)
+
+
+def show_json(document: object) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def show_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], empty: str) -> None:
+    """Print rows as a table, or `empty` on stderr where there are none."""
+    if not rows:
+        say(empty)
+        return
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    out.print(table)
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else " " for char in text).replace("[", "\\[")
+
+
+def iso(at: int) -> str:
+    """Return a time (ms since 1970) in ISO form, UTC."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,225 @@
+"""One running node: build everything once, open the doors, start the loops, stop politely.
+
+*Failure:* what keeps a node from starting raises `CannotStart` with the mend; nothing is taken
+in before everything stands.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import signal
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO
+
+from gateway import bundled, maillog
+from gateway.alias import Addresses, load_keys
+from gateway.arrive.accept import Acceptor
+from gateway.arrive.smtp import Doors
+from gateway.arrive.smtp import Settings as DoorSettings
+from gateway.config import Settings, parse_listen
+from gateway.decide.post import Desk
+from gateway.decide.receive import Receiver
+from gateway.metrics import MetricsServer
+from gateway.notify.fanout import FanOut
+from gateway.notify.render import Renderer
+from gateway.send.deliver import Sender, load_hop
+from gateway.send.sign import load_key
+from gateway.site import Site
+from gateway.store import notices, schema, status
+from gateway.store.notices import NewNotice
+from gateway.store.session import Away, Store, open_store
+from gateway.worker import Worker, now_ms
+
+THREADS = 24
+# The doors and the senders run in the event loop, deciding and wording in threads. The default of
+# 5 ms lets a thread keep the loop waiting at every step of a session.
+SWITCH_INTERVAL_S = 0.0005
+RELOAD_CHECK_S = 1.0
+
+
+class CannotStart(Exception):
+    """Why a node does not start, and the mend."""
+
+
+def open_site_store(settings: Settings) -> Store:
+    """Open the store of a site."""
+    return open_store(settings.store.url, settings.folder)
+
+
+def make_renderer(settings: Settings) -> Renderer:
+    """Make the renderer of a site: its own templates stand before ours."""
+    own = [settings.path(settings.site.templates)] if settings.site.templates else []
+    return Renderer([*own, bundled.folder("templates")], settings.site.timezone)
+
+
+def make_addresses(settings: Settings) -> Addresses:
+    """Make the addresses of a site, with the keys in its state folder."""
+    return Addresses(settings.site.domain, load_keys(settings.state))
+
+
+class Node:
+    """A node of one site."""
+
+    def __init__(self, site: Site) -> None:
+        """Build everything; nothing runs yet. Raises `CannotStart`."""
+        settings = site.settings
+        self._site = site
+        try:
+            self._addresses = make_addresses(settings)
+            self._hop = load_hop(settings, self._addresses, load_key)
+            self._tls = _tls(settings) if settings.smtp else None
+        except (ValueError, OSError) as error:
+            raise CannotStart(str(error)) from None
+        self._store = open_site_store(settings)
+        self._renderer = make_renderer(settings)
+        self._workers: list[Worker] = []
+        self._reload = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    async def run(self, ready: Callable[[dict[str, str]], None]) -> None:
+        """Run until SIGTERM or SIGINT; `ready` is called with the doors' addresses once mail is taken.
+
+        SIGHUP, or a changed file, reloads people and rules.
+        """
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(THREADS, "store"))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        with self._only_node(), contextlib.closing(self._store):
+            await asyncio.to_thread(self._prepare_store)
+            await self._run(ready)
+
+    def _prepare_store(self) -> None:
+        try:
+            if self._store.embedded:
+                schema.upgrade(self._store)
+                with self._store.write() as tx:
+                    status.free_leases(tx)
+            elif schema.revision(self._store) != schema.newest():
+                message = "the store's schema is not up to date; run `replygate migrate`"
+                raise CannotStart(message)
+        except Away as away:
+            message = f"the store cannot be reached: {away}"
+            raise CannotStart(message) from None
+
+    async def _run(self, ready: Callable[[dict[str, str]], None]) -> None:
+        settings, store = self._site.settings, self._store
+        sender = Sender(store, self._hop, lambda: self._site.people, self._wake_notify)
+        fan_out = FanOut(store, self._site, self._addresses, self._renderer, sender.wake)
+        notifier = Worker("notify", fan_out.step, maillog.fault)
+        receiver = Receiver(store, Desk(self._site, self._addresses), notifier.wake)
+        decider = Worker("decide", receiver.step, maillog.fault)
+        others = Worker("others", lambda: self._heard_others(others, decider, notifier, sender), maillog.fault)
+        self._workers = [decider, notifier, others]
+        doors = Doors(Acceptor(store, self._site, self._addresses, decider.wake), settings.site.domain)
+        metrics = MetricsServer(settings.metrics.listen, store) if settings.metrics else None
+        try:
+            listening = await self._open(doors)
+        except OSError as error:
+            await doors.close()
+            message = f"cannot listen: {error.strerror or error}"
+            raise CannotStart(message) from None
+        sender.start()
+        for worker in self._workers:
+            worker.start()
+        if metrics is not None:
+            listening["metrics"] = metrics.start()
+        ready(listening)
+        watcher = asyncio.create_task(self._watch_files())
+        await self._stop.wait()
+        watcher.cancel()
+        await doors.close()
+        await asyncio.to_thread(lambda: [worker.stop() for worker in self._workers])
+        await sender.stop()
+        if metrics is not None:
+            metrics.stop()
+
+    async def _open(self, doors: Doors) -> dict[str, str]:
+        settings = self._site.settings
+        listening: dict[str, str] = {}
+        for name, door in (("smtp", settings.smtp), ("lmtp", settings.lmtp)):
+            if door is not None:
+                host, port = parse_listen(door.listen)
+                host = str(settings.path(host)) if port < 0 else host
+                smtp = settings.smtp if name == "smtp" else None
+                door_settings = DoorSettings(
+                    name,
+                    door.max_size,
+                    smtp.trusted_networks if smtp else (),
+                    self._tls if smtp else None,
+                    require_tls=bool(smtp and smtp.require_tls),
+                )
+                listening[name] = await doors.open(door_settings, host, port)
+        return listening
+
+    def _wake_notify(self) -> None:
+        for worker in self._workers:
+            if worker.name == "notify":
+                worker.wake()
+
+    def _heard_others(self, others: Worker, decider: Worker, notifier: Worker, sender: Sender) -> int:
+        """Wake everybody when another program changed the store: the CLI, or another node."""
+        if self._store.wait_for_others(2.0, lambda: others.stopped):
+            decider.wake()
+            notifier.wake()
+            sender.wake()
+        return 1
+
+    async def _watch_files(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RELOAD_CHECK_S):
+                    await self._reload.wait()
+            asked = self._reload.is_set()
+            self._reload.clear()
+            if asked or await asyncio.to_thread(self._site.changed):
+                problems = await asyncio.to_thread(self._site.reload)
+                maillog.reloaded(len(problems))
+                if problems:
+                    await asyncio.to_thread(self._tell_problems, [str(problem) for problem in problems])
+
+    def _tell_problems(self, problems: list[str]) -> None:
+        """Mail the errors of a bad edit, once, to everybody with `settings`."""
+        try:
+            with self._store.write() as tx:
+                for person in self._site.people.with_right("settings"):
+                    new = NewNotice("reload", person.key, person.email[0], {"problems": problems[:50]})
+                    notices.add(tx, new, now_ms())
+        except Away as away:
+            maillog.away("store", away)
+        for worker in self._workers:
+            worker.wake()
+
+    @contextmanager
+    def _only_node(self) -> Iterator[IO[str] | None]:
+        """Keep a second node from a SQLite file."""
+        if not self._store.embedded:
+            yield None
+            return
+        path = self._site.settings.state / "node.lock"
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                message = f"another node runs on this store ({path} is locked); a SQLite store has one node"
+                raise CannotStart(message) from None
+            yield file
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    smtp = settings.smtp
+    if smtp is None or not smtp.tls_certificate:
+        if smtp is not None and smtp.require_tls:
+            message = "smtp: require_tls needs tls_certificate and tls_key"
+            raise ValueError(message)
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.path(smtp.tls_certificate), settings.path(smtp.tls_key) if smtp.tls_key else None)
+    return context
