@@ -32,12 +32,12 @@ from gateway.site import Site
 from gateway.store import notices, schema, status
 from gateway.store.notices import NewNotice
 from gateway.store.session import Away, Store, open_store
-from gateway.worker import Worker, now_ms
+from gateway.worker import Traffic, Worker, now_ms
 
 THREADS = 24
 # The doors and the senders run in the event loop, deciding and wording in threads. The default of
 # 5 ms lets a thread keep the loop waiting at every step of a session.
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.005
 RELOAD_CHECK_S = 1.0
 
 
@@ -111,13 +111,14 @@ class Node:
     async def _run(self, ready: Callable[[dict[str, str]], None]) -> None:
         settings, store = self._site.settings, self._store
         sender = Sender(store, self._hop, lambda: self._site.people, self._wake_notify)
-        fan_out = FanOut(store, self._site, self._addresses, self._renderer, sender.wake)
+        traffic = Traffic()
+        fan_out = FanOut(store, self._site, self._addresses, self._renderer, traffic, sender.wake)
         notifier = Worker("notify", fan_out.step, maillog.fault)
-        receiver = Receiver(store, Desk(self._site, self._addresses), notifier.wake)
+        receiver = Receiver(store, Desk(self._site, self._addresses), traffic, notifier.wake)
         decider = Worker("decide", receiver.step, maillog.fault)
         others = Worker("others", lambda: self._heard_others(others, decider, notifier, sender), maillog.fault)
         self._workers = [decider, notifier, others]
-        doors = Doors(Acceptor(store, self._site, self._addresses, decider.wake), settings.site.domain)
+        doors = Doors(Acceptor(store, self._site, self._addresses, traffic, decider.wake), settings.site.domain)
         metrics = MetricsServer(settings.metrics.listen, store) if settings.metrics else None
         try:
             listening = await self._open(doors)

@@ -20,6 +20,7 @@ from gateway.site import Site
 from gateway.store import arrivals, records
 from gateway.store.arrivals import Received
 from gateway.store.session import Away, Store
+from gateway.worker import Traffic
 
 KEPT = Status(2, 50, "0.0", "kept")
 RECIPIENT_OK = Status(2, 50, "1.5", "recipient is ours")
@@ -35,11 +36,14 @@ _KNOWN_MAX = 100_000  # references remembered as ours; records are never taken a
 class Acceptor:
     """Decides at RCPT and keeps mails, many arriving at once in one commit."""
 
-    def __init__(self, store: Store, site: Site, addresses: Addresses, arrived: Callable[[], None]) -> None:
-        """`arrived` is called, in any thread, after each commit."""
+    def __init__(
+        self, store: Store, site: Site, addresses: Addresses, traffic: Traffic, arrived: Callable[[], None]
+    ) -> None:
+        """`traffic` is told of mails that arrive; `arrived` is called, in any thread, after each commit."""
         self._store = store
         self._site = site
         self._addresses = addresses
+        self._traffic = traffic
         self._arrived = arrived
         self._known: set[str] = set()
         self._waiting: list[tuple[Received, asyncio.Future[Status]]] = []
@@ -56,6 +60,7 @@ class Acceptor:
 
     async def recipient(self, text: str) -> Status:
         """Return whether we take mail for `text`, an address as RCPT gave it."""
+        self._traffic.arriving()
         address = parse_address(text)
         if address is None and text.lower() == "postmaster":
             return RECIPIENT_OK
@@ -104,6 +109,7 @@ class Acceptor:
 
     async def keep(self, received: Received) -> Status:
         """Keep a mail durably, then say yes. Cancelling the caller does not stop the commit."""
+        self._traffic.arriving()
         future: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self._waiting.append((received, future))
         if self._keeping is None or self._keeping.done():

@@ -93,7 +93,7 @@ def follow(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     if mistake(desk, where, [given]) is not None:
         given = Given(where.action, given.command, ())
     scope = f"record:{where.record.id}:{where.action}"
-    if not messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest):
+    if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail was carried out already", where.record.id)
     _follow(tx, incoming, where, where.action, given.arguments)
     if identity.person is not None:

@@ -53,7 +53,7 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     if decided.name != "accept":
         tell_held(tx, desk, incoming, decided.reason, None, [])
         return Settled("held", decided.cause, decided.reason)
-    if not messages.claim_effect(tx, _scope(found), incoming.original_id, mail.body_digest):
+    if messages.claim_effect(tx, _scope(found), incoming.original_id, mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail created a record already")
     reply = split_reply(mail.text)
     customer, fields, rest = leading_lines(reply.text)

@@ -57,7 +57,7 @@ def post(  # noqa: PLR0913 (a message has that many sides)
 ) -> Posted:  # fmt: skip
     """Post a message of `subtype` on `record`."""
     message_id = f"{record.ref.lower()}.{secrets.token_hex(12)}@{desk.addresses.domain}"
-    above = parent or messages.root(tx, record.id)
+    above = (*parent.ancestors, parent.original_id, parent.message_id) if parent else messages.root_ids(tx, record.id)
     made = messages.post(
         tx,
         NewMessage(
@@ -83,11 +83,9 @@ def post(  # noqa: PLR0913 (a message has that many sides)
     return Posted(record, made, message_id, changes)
 
 
-def ancestors(above: Message | None) -> tuple[str, ...]:
-    """Return the ids a message under `above` refers to: the root first, the parent last, at most 20."""
-    if above is None:
-        return ()
-    ids = tuple(dict.fromkeys((*above.ancestors, *filter(None, (above.original_id,)), above.message_id)))
+def ancestors(above: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the ids to thread by, of those `above`: the root first, the parent last, at most 20."""
+    ids = tuple(dict.fromkeys(filter(None, above)))
     return ids if len(ids) <= ANCESTORS else (ids[0], *ids[-(ANCESTORS - 1) :])
 
 

@@ -7,6 +7,7 @@ share a commit, each in a savepoint of its own.
 times, then the arrival is shunted with its octets, and the next one goes on. Nothing is lost.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from gateway.store import arrivals, records
 from gateway.store.arrivals import Arrival, Recipient, Settled
 from gateway.store.lease import TRIES, Claim
 from gateway.store.session import Away, Store, Transaction
-from gateway.worker import now_ms
+from gateway.worker import Traffic, now_ms
 
 BATCH = 50
 TOGETHER = 16 * 1024 * 1024  # octets of mails in memory at once
@@ -42,10 +43,11 @@ class Read:
 class Receiver:
     """Decides what has arrived, a batch a step."""
 
-    def __init__(self, store: Store, desk: Desk, posted: Callable[[], None]) -> None:
+    def __init__(self, store: Store, desk: Desk, traffic: Traffic, posted: Callable[[], None]) -> None:
         """`posted` is called, in any thread, after each commit."""
         self._store = store
         self._desk = desk
+        self._traffic = traffic
         self._posted = posted
 
     def step(self) -> int:
@@ -77,9 +79,18 @@ class Receiver:
 
     def _decide_all(self, read: list[Read]) -> list[tuple[Arrival, Exception]]:
         failed: list[tuple[Arrival, Exception]] = []
+        waiting = deque(read)
+        while waiting:
+            self._traffic.give_way()
+            self._decide_some(waiting, failed)
+        return failed
+
+    def _decide_some(self, waiting: deque[Read], failed: list[tuple[Arrival, Exception]]) -> None:
+        """Decide in one commit until nothing waits, or until another thread wants to write."""
         settled: list[tuple[int, Settled]] = []
         with self._store.write() as tx:
-            for each in read:
+            while waiting and not (settled and (self._store.wanted or self._traffic.busy)):
+                each = waiting.popleft()
                 try:
                     with tx.begin_nested():
                         settled += [(each.arrival.id, outcome) for outcome in decide(tx, self._desk, each)]
@@ -93,7 +104,6 @@ class Receiver:
             self._store.wake_others(tx)
         for arrival_id, outcome in settled:
             maillog.decided(arrival_id, outcome.state, outcome.cause, str(outcome.record_id or ""))
-        return failed
 
     def _set_aside(self, failed: list[tuple[Arrival, Exception]]) -> None:
         for arrival, error in failed:

@@ -36,13 +36,14 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     if (mistake := command.mistake(desk, where, given)) is not None:
         return command.refuse(tx, incoming, where, mistake)
     scope = f"record:{where.record.id}"
-    if not messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest):
+    effect = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest)
+    if effect == "repeated":
         return Settled("done", "duplicate", "the same mail stands there already", where.record.id)
     command.carry_out(tx, incoming, where, given)
     if given and not text.strip() and not incoming.mail.attachments and not command.note_words(given):
         return Settled("done", "command", "", where.record.id)
     defects = list(incoming.mail.defects)
-    if messages.seen_with_other_body(tx, scope, incoming.original_id, incoming.mail.body_digest):
+    if effect == "other body":
         defects.append("another mail with this Message-ID says something else")
     if where.parent is not None and where.parent.internal and not is_note:
         text = without_quotes(text)

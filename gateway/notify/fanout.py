@@ -5,12 +5,13 @@ then the message stays in its thread, shunted, and status counts it. A message a
 deliveries are one commit: everybody gets it, or nobody yet.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway import maillog
 from gateway.alias import Addresses
-from gateway.following import followers
+from gateway.following import Follower, followers
 from gateway.mail.address import Address, parse_address
 from gateway.notify import context, notice
 from gateway.notify.compose import Envelope, Part, SharedBody, header, shared_body, shared_fields
@@ -18,7 +19,7 @@ from gateway.notify.context import Audience, Told
 from gateway.notify.recipients import Chosen, Heard, choose
 from gateway.notify.render import Renderer
 from gateway.records.kinds import NOTE, TEAM, Subtype
-from gateway.records.record import Choice, Record
+from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store import content, messages, notices, outbox, records
 from gateway.store import followers as store_followers
@@ -26,7 +27,7 @@ from gateway.store.lease import TRIES, Claim
 from gateway.store.messages import Kept, Message
 from gateway.store.outbox import NewDelivery
 from gateway.store.session import Away, Store, Transaction
-from gateway.worker import now_ms
+from gateway.worker import Traffic, now_ms
 
 BATCH = 25
 RETRY_MS = 5_000
@@ -47,13 +48,20 @@ class FanOut:
     """Words messages and notices and queues them, a batch a step."""
 
     def __init__(
-        self, store: Store, site: Site, addresses: Addresses, renderer: Renderer, queued: Callable[[], None]
+        self,
+        store: Store,
+        site: Site,
+        addresses: Addresses,
+        renderer: Renderer,
+        traffic: Traffic,
+        queued: Callable[[], None],
     ) -> None:
         """`queued` is called, in any thread, after each commit."""
         self._store = store
         self._site = site
         self._addresses = addresses
         self._renderer = renderer
+        self._traffic = traffic
         self._queued = queued
         self._readers: dict[str, int] = {}
 
@@ -75,9 +83,14 @@ class FanOut:
         by_id = {claimed.id: claimed for claimed in claims}
         try:
             with self._store.read() as tx:
-                gathered = _gather(tx, by_id)
-            ready = [(by_id[m.id], self._try(by_id[m.id], m, gathered)) for m in gathered.messages]
-            self._queue([(claimed, prepared) for claimed, prepared in ready if prepared is not None])
+                gathered = _gather(tx, self._site, by_id)
+            ready: deque[tuple[Claim, Prepared]] = deque()
+            for message in gathered.messages:
+                self._traffic.give_way()
+                if (prepared := self._try(by_id[message.id], message, gathered)) is not None:
+                    ready.append((by_id[message.id], prepared))
+            while ready:
+                self._queue(ready)
         except Away:
             with self._store.write() as tx:
                 for claimed in claims:
@@ -96,13 +109,13 @@ class FanOut:
     def _prepare(self, message: Message, gathered: "Gathered") -> Prepared:
         record = gathered.records[message.record_id]
         subtype = self._site.rules.kinds.subtypes.get(message.subtype) or Subtype(message.subtype, {}, message.internal)
-        their = followers(record, gathered.choices[record.id], self._site.people, self._site.rules)
-        with self._store.read() as tx:
-            emails = [email for follower in their for email in follower.emails] + list(record.customer.emails)
-            suppressed = store_followers.suppressed(tx, emails)
-            kept = gathered.attachments.get(message.id, [])
-            parts = _parts(tx, kept)
-        chosen = choose(message, subtype, record, their, self._site.people, suppressed)
+        their = gathered.followers[record.id]
+        kept = gathered.attachments.get(message.id, [])
+        parts: Sequence[Part] = ()
+        if kept:
+            with self._store.read() as tx:
+                parts = _parts(tx, kept)
+        chosen = choose(message, subtype, record, their, self._site.people, gathered.suppressed)
         told = Told(message, subtype, record, chosen, kept)
         return self._worded(told, parts)
 
@@ -153,11 +166,13 @@ class FanOut:
             subtype=message.subtype,
         )
 
-    def _queue(self, ready: Sequence[tuple[Claim, Prepared]]) -> None:
+    def _queue(self, ready: deque[tuple[Claim, Prepared]]) -> None:
+        """Queue in one commit until nothing is left, or until another thread wants to write."""
         failed: list[tuple[Claim, Exception]] = []
         done: list[Prepared] = []
         with self._store.write() as tx:
-            for claimed, prepared in ready:
+            while ready and not (done and self._store.wanted):
+                claimed, prepared = ready.popleft()
                 try:
                     with tx.begin_nested():
                         if _keep(tx, claimed, prepared):
@@ -201,17 +216,24 @@ class Gathered:
 
     messages: list[Message]
     records: dict[int, Record]
-    choices: dict[int, list[Choice]]
+    followers: dict[int, list[Follower]]
+    suppressed: frozenset[str]
     attachments: dict[int, list[Kept]]
 
 
-def _gather(tx: Transaction, ids: Iterable[int]) -> Gathered:
+def _gather(tx: Transaction, site: Site, ids: Iterable[int]) -> Gathered:
     found = messages.load(tx, ids)
-    record_ids = {message.record_id for message in found}
+    by_id = records.load(tx, {message.record_id for message in found})
+    choices = store_followers.choices(tx, by_id)
+    their = {key: followers(record, choices[key], site.people, site.rules) for key, record in by_id.items()}
+    emails = {email for each in their.values() for follower in each for email in follower.emails}
+    emails |= {email for record in by_id.values() for email in record.customer.emails}
+    emails |= {message.details.answered for message in found if message.details.answered}
     return Gathered(
         found,
-        records.load(tx, record_ids),
-        store_followers.choices(tx, record_ids),
+        by_id,
+        their,
+        store_followers.suppressed(tx, emails),
         messages.attachments(tx, [message.id for message in found]),
     )
 

@@ -35,6 +35,7 @@ from gateway.worker import now_ms
 CONNECTIONS = 6
 IN_HAND = 120  # deliveries claimed and not settled
 BODIES_OCTETS = 64 * 1024 * 1024  # of shared bodies that are remembered
+BODIES_AHEAD = 20  # bodies that are read along with a claim
 LEASE_MARGIN_S = 30.0
 IDLE_S = 5.0
 _SENT = Status(2, 50, "0.0", "in the Maildir")
@@ -66,6 +67,7 @@ class Sender:
         self._outcomes: list[Outcome] = []
         self._in_hand = 0
         self._bodies: OrderedDict[int, Body] = OrderedDict()
+        self._remembered = 0
         self._woken = asyncio.Event()
         self._to_settle = asyncio.Event()
         self._stopping = False
@@ -115,7 +117,9 @@ class Sender:
             if free >= IN_HAND // 4:
                 began = time.monotonic()
                 try:
-                    claimed = await asyncio.to_thread(self._claim, free)
+                    claimed, bodies = await asyncio.to_thread(self._claim, free)
+                    for body_id, body in bodies.items():
+                        self._remember(body_id, body)
                 except Away as away:
                     maillog.away("store", away)
                 except Exception as error:  # noqa: BLE001 (a loop never ends by a fault)
@@ -130,13 +134,16 @@ class Sender:
                 except TimeoutError:
                     pass
 
-    def _claim(self, limit: int) -> list[Delivery]:
+    def _claim(self, limit: int) -> tuple[list[Delivery], dict[int, Body]]:
+        """Claim what is due, with the first of the bodies that are not remembered."""
         with self._store.read() as tx:
             due = outbox.next_due(tx)
         if due is None or due > now_ms():
-            return []
+            return [], {}
         with self._store.write() as tx:
-            return outbox.claim(tx, now_ms(), limit)
+            claimed = outbox.claim(tx, now_ms(), limit)
+            new = list(dict.fromkeys(each.body_id for each in claimed if each.body_id not in self._bodies))
+            return claimed, outbox.bodies(tx, new[:BODIES_AHEAD])
 
     async def _connection(self) -> None:
         settings = self._hop.settings
@@ -187,9 +194,11 @@ class Sender:
             return outbox.bodies(tx, [body_id])[body_id]
 
     def _remember(self, body_id: int, body: Body) -> Body:
-        self._bodies[body_id] = body
-        while sum(len(each.octets) for each in self._bodies.values()) > BODIES_OCTETS and len(self._bodies) > 1:
-            self._bodies.popitem(last=False)
+        if body_id not in self._bodies:
+            self._bodies[body_id] = body
+            self._remembered += len(body.octets)
+        while self._remembered > BODIES_OCTETS and len(self._bodies) > 1:
+            self._remembered -= len(self._bodies.popitem(last=False)[1].octets)
         return body
 
     def _outcome(self, delivery: Delivery, status: Status) -> Outcome:

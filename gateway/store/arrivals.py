@@ -16,6 +16,32 @@ PENDING = ("pending",)
 LEASE = 120_000  # milliseconds
 
 
+_IDS: sa.BindParameter[object] = sa.bindparam("ids", expanding=True)
+_KEEP = sa.insert(arrival).returning(arrival.c.id, sort_by_parameter_order=True)
+_KEEP_RECIPIENT = sa.insert(arrival_recipient)
+_LOAD = sa.select(arrival).where(arrival.c.id.in_(_IDS)).order_by(arrival.c.id)
+_LOAD_RECIPIENTS = (
+    sa.select(arrival_recipient)
+    .where(arrival_recipient.c.arrival_id.in_(_IDS), arrival_recipient.c.state == "pending")
+    .order_by(arrival_recipient.c.id)
+)
+_SIZES = (
+    sa.select(arrival.c.id, table_content.c.size)
+    .join(table_content, table_content.c.digest == arrival.c.content)
+    .where(arrival.c.id.in_(_IDS))
+)
+_SETTLE = (
+    sa.update(arrival_recipient)
+    .where(arrival_recipient.c.id == sa.bindparam("recipient_id"))
+    .values(
+        {
+            name: sa.bindparam(name, type_=arrival_recipient.c[name].type)
+            for name in ("state", "cause", "reason", "record_id", "message_id", "settled_at", "author", "subject")
+        }
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A mail as it was received, not kept yet. `content` may be a spool file."""
@@ -70,7 +96,7 @@ def keep_many(tx: Transaction, received: Sequence[Received]) -> None:
     """Keep mails with their envelopes; when the transaction commits, each may be said yes to."""
     digests = content.keep_many(tx, [each.content for each in received])
     ids = tx.execute(
-        sa.insert(arrival).returning(arrival.c.id, sort_by_parameter_order=True),
+        _KEEP,
         [
             {
                 "received_at": each.received_at, "door": each.door, "peer": each.peer, "helo": each.helo,
@@ -81,7 +107,7 @@ def keep_many(tx: Transaction, received: Sequence[Received]) -> None:
         ],
     ).scalars()  # fmt: skip
     tx.execute(
-        sa.insert(arrival_recipient),
+        _KEEP_RECIPIENT,
         [
             {"arrival_id": arrival_id, "address": address, "state": "pending"}
             for arrival_id, each in zip(ids, received, strict=True)
@@ -97,10 +123,8 @@ def claim(tx: Transaction, now: int, limit: int) -> list[Claim]:
 
 def by_size(tx: Transaction, claims: Sequence[Claim], octets: int) -> list[list[Claim]]:
     """Split claims into groups whose mails together hold at most `octets`, or one mail that holds more."""
-    query = sa.select(arrival.c.id, table_content.c.size).join(
-        table_content, table_content.c.digest == arrival.c.content
-    )
-    sizes = {row.id: row.size for row in tx.execute(query.where(arrival.c.id.in_([each.id for each in claims])))}
+    rows = tx.execute(_SIZES, {"ids": [each.id for each in claims]})
+    sizes = {row.id: row.size for row in rows}
     groups: list[list[Claim]] = []
     total = octets + 1
     for claimed in claims:
@@ -115,12 +139,9 @@ def by_size(tx: Transaction, claims: Sequence[Claim], octets: int) -> list[list[
 def load(tx: Transaction, claims: Iterable[Claim]) -> list[Arrival]:
     """Return claimed arrivals, oldest first."""
     by_id = {claimed.id: claimed for claimed in claims}
-    rows = tx.execute(sa.select(arrival).where(arrival.c.id.in_(by_id)).order_by(arrival.c.id)).all()
+    rows = tx.execute(_LOAD, {"ids": list(by_id)}).all()
     recipients: dict[int, list[Recipient]] = {}
-    waiting = sa.select(arrival_recipient).where(
-        arrival_recipient.c.arrival_id.in_(by_id), arrival_recipient.c.state == "pending"
-    )
-    for row in tx.execute(waiting.order_by(arrival_recipient.c.id)):
+    for row in tx.execute(_LOAD_RECIPIENTS, {"ids": list(by_id)}):
         recipients.setdefault(row.arrival_id, []).append(Recipient(row.id, row.address, row.released))
     mails = content.load_many(tx, [row.content for row in rows])
     return [
@@ -135,12 +156,12 @@ def load(tx: Transaction, claims: Iterable[Claim]) -> list[Arrival]:
 def settle_recipient(tx: Transaction, recipient_id: int, settled: Settled, now: int, author: str, subject: str) -> None:
     """Write what became of an arrival for one recipient."""
     tx.execute(
-        sa.update(arrival_recipient)
-        .where(arrival_recipient.c.id == recipient_id)
-        .values(
-            state=settled.state, cause=settled.cause, reason=settled.reason, record_id=settled.record_id,
-            message_id=settled.message_id, settled_at=now, author=author, subject=subject,
-        )
+        _SETTLE,
+        {
+            "recipient_id": recipient_id, "state": settled.state, "cause": settled.cause, "reason": settled.reason,
+            "record_id": settled.record_id, "message_id": settled.message_id, "settled_at": now,
+            "author": author, "subject": subject,
+        },
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import BinaryIO
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from gateway.store.tables import content, content_chunk
 
 WHOLE = 64 * 1024  # octets
 CHUNK = 256 * 1024  # octets
+_LOAD = sa.select(content.c.digest, content.c.data).where(content.c.digest.in_(sa.bindparam("digests", expanding=True)))
 
 
 def keep_many(tx: Transaction, octets: Sequence[bytes | BinaryIO]) -> list[bytes]:
@@ -44,7 +46,7 @@ def load(tx: Transaction, digest: bytes) -> bytes:
 def load_many(tx: Transaction, digests: Iterable[bytes]) -> dict[bytes, bytes]:
     """Return the octets of each digest; raise LookupError if one is not kept."""
     wanted = set(digests)
-    rows = tx.execute(sa.select(content.c.digest, content.c.data).where(content.c.digest.in_(wanted))).all()
+    rows = tx.execute(_LOAD, {"digests": list(wanted)}).all()
     found = {digest: data if data is not None else b"".join(_chunks(tx, digest)) for digest, data in rows}
     if missing := wanted - found.keys():
         message = f"content {next(iter(missing)).hex()} is not kept"
@@ -54,8 +56,14 @@ def load_many(tx: Transaction, digests: Iterable[bytes]) -> dict[bytes, bytes]:
 
 def insert_new(tx: Transaction, table: sa.Table, rows: list[dict[str, object]]) -> None:
     """Insert the rows that are not there yet; those that are stay as they are."""
-    insert = sqlite_insert if tx.dialect.name == "sqlite" else postgresql_insert
-    tx.execute(insert(table).on_conflict_do_nothing(), rows)
+    tx.execute(_insert_new(table, tx.dialect.name), rows)
+
+
+@cache
+def _insert_new(table: sa.Table, dialect: str) -> sa.Insert:
+    if dialect == "sqlite":
+        return sqlite_insert(table).on_conflict_do_nothing()
+    return postgresql_insert(table).on_conflict_do_nothing()
 
 
 def _keep_chunks(tx: Transaction, digest: bytes, octets: bytes | BinaryIO) -> None:

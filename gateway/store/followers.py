@@ -9,12 +9,16 @@ from gateway.store.content import insert_new
 from gateway.store.session import Transaction
 from gateway.store.tables import choice, reader, suppression
 
+_CHOICES = sa.select(choice).where(choice.c.record_id.in_(sa.bindparam("ids", expanding=True))).order_by(choice.c.id)
+_SUPPRESSED = sa.select(suppression.c.email).where(suppression.c.email.in_(sa.bindparam("emails", expanding=True)))
+_READER = sa.select(reader.c.who).where(reader.c.id == sa.bindparam("number"))
+
 
 def choices(tx: Transaction, record_ids: Iterable[int]) -> dict[int, list[Choice]]:
     """Return the choices made on records, by record id."""
     wanted = set(record_ids)
     found: dict[int, list[Choice]] = {each: [] for each in wanted}
-    for row in tx.execute(sa.select(choice).where(choice.c.record_id.in_(wanted)).order_by(choice.c.id)):
+    for row in tx.execute(_CHOICES, {"ids": list(wanted)}):
         found[row.record_id].append(Choice(row.who, tuple(row.subtypes), tuple(row.without), row.how))
     return found
 
@@ -53,10 +57,9 @@ def _reader_ids(tx: Transaction, whos: Sequence[str]) -> dict[str, int]:
 
 def reader_who(tx: Transaction, number: int) -> str:
     """Return who a reader's number stands for, or ""."""
-    return str(tx.execute(sa.select(reader.c.who).where(reader.c.id == number)).scalar() or "")
+    return str(tx.execute(_READER, {"number": number}).scalar() or "")
 
 
 def suppressed(tx: Transaction, emails: Iterable[str]) -> frozenset[str]:
     """Return which of `emails` we no longer send to."""
-    rows = tx.execute(sa.select(suppression.c.email).where(suppression.c.email.in_(set(emails))))
-    return frozenset(rows.scalars())
+    return frozenset(tx.execute(_SUPPRESSED, {"emails": list(set(emails))}).scalars())

@@ -8,6 +8,8 @@ counts a try, so that one that kills its handler is found without dragging its b
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -26,54 +28,64 @@ class Claim:
     attempts: int
 
 
-def claim(tx: Transaction, table: sa.Table, states: Sequence[str], now: int, lease: int, limit: int) -> list[Claim]:
+def claim(tx: Transaction, table: sa.Table, states: tuple[str, ...], now: int, lease: int, limit: int) -> list[Claim]:
     """Claim up to `limit` due rows in one of `states`, oldest first, for `lease` milliseconds."""
-    return _claim(tx, table, states, now, lease, limit)
+    return _claim(tx, _claiming(table, states, "any"), now, lease, limit)
 
 
 def claim_carefully(
-    tx: Transaction, table: sa.Table, states: Sequence[str], now: int, lease: int, limit: int
+    tx: Transaction, table: sa.Table, states: tuple[str, ...], now: int, lease: int, limit: int
 ) -> list[Claim]:
     """Claim up to `limit` rows never claimed before, or else one that was, counting a try."""
-    return _claim(tx, table, states, now, lease, limit, table.c.fence == 0) or _claim(
-        tx, table, states, now, lease, 1, table.c.fence > 0, tried=1
-    )
+    fresh = _claim(tx, _claiming(table, states, "fresh"), now, lease, limit)
+    return fresh or _claim(tx, _claiming(table, states, "again"), now, lease, 1)
 
 
-def _claim(
-    tx: Transaction,
-    table: sa.Table,
-    states: Sequence[str],
-    now: int,
-    lease: int,
-    limit: int,
-    condition: sa.ColumnElement[bool] | None = None,
-    *,
-    tried: int = 0,
-) -> list[Claim]:
+def _claim(tx: Transaction, statement: sa.Executable, now: int, lease: int, limit: int) -> list[Claim]:
+    rows = tx.execute(statement, {"now": now, "until": now + lease, "most": limit}).all()
+    return sorted((Claim(*row) for row in rows), key=lambda claimed: claimed.id)
+
+
+# Statements are made once: SQLAlchemy finds what it compiled by the statement's own key.
+@cache
+def _claiming(table: sa.Table, states: tuple[str, ...], which: Literal["any", "fresh", "again"]) -> sa.Executable:
+    now = sa.bindparam("now", type_=sa.BigInteger)
     due = [in_state(table, states), table.c.due_at <= now, table.c.lease_until <= now]
+    if which != "any":
+        due.append(table.c.fence == 0 if which == "fresh" else table.c.fence > 0)
     wanted = (
         sa.select(table.c.id)
-        .where(*due, *([] if condition is None else [condition]))
+        .where(*due)
         .order_by(table.c.due_at, table.c.id)
-        .limit(limit)
+        .limit(sa.bindparam("most", type_=sa.Integer))
         .with_for_update(skip_locked=True)
     )
-    rows = tx.execute(
+    return (
         sa.update(table)
         .where(table.c.id.in_(wanted.scalar_subquery()))
-        .values(lease_until=now + lease, fence=table.c.fence + 1, attempts=table.c.attempts + tried)
+        .values(
+            lease_until=sa.bindparam("until", type_=sa.BigInteger),
+            fence=table.c.fence + 1,
+            attempts=table.c.attempts + (1 if which == "again" else 0),
+        )
         .returning(table.c.id, table.c.fence, table.c.attempts)
-    ).all()
-    return sorted((Claim(*row) for row in rows), key=lambda claimed: claimed.id)
+    )
 
 
 def settle(tx: Transaction, table: sa.Table, claimed: Claim, **values: object) -> bool:
     """Write a claimed row's outcome and end the lease; False when the claim is no longer ours."""
-    done = tx.execute(
-        sa.update(table).where(table.c.id == claimed.id, table.c.fence == claimed.fence).values(lease_until=0, **values)
-    )
+    statement = _settling(table, tuple(values))
+    done = tx.execute(statement, {"row_id": claimed.id, "row_fence": claimed.fence, **values})
     return done.rowcount == 1
+
+
+@cache
+def _settling(table: sa.Table, names: tuple[str, ...]) -> sa.Update:
+    return (
+        sa.update(table)
+        .where(table.c.id == sa.bindparam("row_id"), table.c.fence == sa.bindparam("row_fence"))
+        .values(lease_until=0, **{name: sa.bindparam(name, type_=table.c[name].type) for name in names})
+    )
 
 
 def free_all(tx: Transaction, tables: Sequence[sa.Table]) -> None:

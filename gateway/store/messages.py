@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -17,6 +17,23 @@ PENDING = ("pending",)
 LEASE = 120_000  # milliseconds
 ANCESTORS = 20
 _WINDOW = 200  # ids of one mail that are looked for
+_IDS: sa.BindParameter[object] = sa.bindparam("ids", expanding=True)
+_THREAD: sa.BindParameter[object] = sa.bindparam("thread")
+_POST = sa.insert(message).returning(message.c.id)
+_LOAD = sa.select(message).where(message.c.id.in_(_IDS)).order_by(message.c.id)
+_ROOT = (
+    sa.select(message.c.original_id, message.c.message_id)
+    .where(message.c.record_id == _THREAD)
+    .order_by(message.c.id)
+    .limit(1)
+)
+_BY_MESSAGE_ID = sa.select(message).where(message.c.message_id.in_(_IDS), message.c.record_id == _THREAD)
+_BY_ORIGINAL_ID = sa.select(message).where(message.c.original_id.in_(_IDS), message.c.record_id == _THREAD)
+_ATTACHMENTS = sa.select(attachment).where(attachment.c.message_id.in_(_IDS)).order_by(attachment.c.id)
+_EFFECTS = sa.select(effect.c.body_digest).where(
+    effect.c.scope == sa.bindparam("in_scope"), effect.c.original_id == sa.bindparam("of_id")
+)
+_KEEP_EFFECT = sa.insert(effect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +125,15 @@ def post(tx: Transaction, new: NewMessage) -> int:
     """Put a message in its thread, to be fanned out, and return its id."""
     details = {name: getattr(new.details, name) for name in new.details.__slots__ if getattr(new.details, name)}
     made = tx.execute(
-        sa.insert(message)
-        .values(
-            record_id=new.record_id, subtype=new.subtype, internal=new.internal, at=new.at,
-            author_who=new.author.who, author_name=new.author.name, author_email=new.author.email,
-            subject=new.subject, text=new.text, quoted=new.quoted, message_id=new.message_id,
-            original_id=new.original_id[:1000], parent_id=new.parent_id, ancestors=list(new.ancestors),
-            addressed=list(new.addressed), changes=[[c.name, c.old, c.new] for c in new.changes],
-            details=details, arrival_id=new.arrival_id, state="pending", due_at=new.at,
-        )
-        .returning(message.c.id)
+        _POST,
+        {
+            "record_id": new.record_id, "subtype": new.subtype, "internal": new.internal, "at": new.at,
+            "author_who": new.author.who, "author_name": new.author.name, "author_email": new.author.email,
+            "subject": new.subject, "text": new.text, "quoted": new.quoted, "message_id": new.message_id,
+            "original_id": new.original_id[:1000], "parent_id": new.parent_id, "ancestors": list(new.ancestors),
+            "addressed": list(new.addressed), "changes": [[c.name, c.old, c.new] for c in new.changes],
+            "details": details, "arrival_id": new.arrival_id, "state": "pending", "due_at": new.at,
+        },
     ).scalar_one()  # fmt: skip
     if new.attachments:
         digests = content.keep_many(tx, [each.content for each in new.attachments])
@@ -136,8 +152,7 @@ def claim(tx: Transaction, now: int, limit: int) -> list[Claim]:
 
 def load(tx: Transaction, ids: Iterable[int]) -> list[Message]:
     """Return messages by their ids, oldest first."""
-    rows = tx.execute(sa.select(message).where(message.c.id.in_(set(ids))).order_by(message.c.id))
-    return [_message(row) for row in rows]
+    return [_message(row) for row in tx.execute(_LOAD, {"ids": list(set(ids))})]
 
 
 def thread(tx: Transaction, record_id: int, last: int | None = None) -> list[Message]:
@@ -146,11 +161,10 @@ def thread(tx: Transaction, record_id: int, last: int | None = None) -> list[Mes
     return [_message(row) for row in tx.execute(query if last is None else query.limit(last))][::-1]
 
 
-def root(tx: Transaction, record_id: int) -> Message | None:
-    """Return the first message of a thread."""
-    query = sa.select(message).where(message.c.record_id == record_id).order_by(message.c.id).limit(1)
-    row = tx.execute(query).first()
-    return _message(row) if row else None
+def root_ids(tx: Transaction, record_id: int) -> tuple[str, ...]:
+    """Return the ids of the first message of a thread, the author's own and ours; () for an empty thread."""
+    row = tx.execute(_ROOT, {"thread": record_id}).first()
+    return tuple(filter(None, row)) if row else ()
 
 
 def find_parent(tx: Transaction, record_id: int, ids: Sequence[str]) -> Message | None:
@@ -158,8 +172,8 @@ def find_parent(tx: Transaction, record_id: int, ids: Sequence[str]) -> Message 
     wanted = list(dict.fromkeys(ids))[:_WINDOW]
     if not wanted:
         return None
-    either = sa.or_(message.c.message_id.in_(wanted), message.c.original_id.in_(wanted))
-    rows = tx.execute(sa.select(message).where(either, message.c.record_id == record_id)).all()
+    values = {"thread": record_id, "ids": wanted}
+    rows = [*tx.execute(_BY_MESSAGE_ID, values), *tx.execute(_BY_ORIGINAL_ID, values)]
     ranked = sorted(rows, key=lambda row: min(_rank(wanted, row.message_id), _rank(wanted, row.original_id)))
     return _message(ranked[0]) if ranked else None
 
@@ -187,19 +201,24 @@ def shunt(tx: Transaction, claimed: Claim, reason: str) -> None:
 def attachments(tx: Transaction, message_ids: Iterable[int]) -> dict[int, list[Kept]]:
     """Return the attachments of messages, by message id."""
     found: dict[int, list[Kept]] = {}
-    query = sa.select(attachment).where(attachment.c.message_id.in_(set(message_ids))).order_by(attachment.c.id)
-    for row in tx.execute(query):
+    for row in tx.execute(_ATTACHMENTS, {"ids": list(set(message_ids))}):
         found.setdefault(row.message_id, []).append(Kept(row.name, row.media_type, row.size, row.content))
     return found
 
 
-def claim_effect(tx: Transaction, scope: str, original_id: str, body_digest: bytes) -> bool:
-    """Note that a mail has its effect in `scope`; False if it had it before (law 2)."""
+def claim_effect(
+    tx: Transaction, scope: str, original_id: str, body_digest: bytes
+) -> Literal["new", "repeated", "other body"]:
+    """Note that a mail has its effect in `scope` (law 2), unless it had it before: then it is `repeated`.
+
+    `other body` is new too: another mail had this Message-ID, and said something else.
+    """
     row = {"scope": scope, "original_id": original_id[:1000], "body_digest": body_digest}
-    if tx.execute(sa.select(effect.c.scope).where(*(effect.c[name] == value for name, value in row.items()))).first():
-        return False
-    tx.execute(sa.insert(effect).values(row))
-    return True
+    digests = tx.execute(_EFFECTS, {"in_scope": scope, "of_id": original_id[:1000]}).scalars().all()
+    if body_digest in digests:
+        return "repeated"
+    tx.execute(_KEEP_EFFECT, row)
+    return "other body" if digests else "new"
 
 
 def effect_made(tx: Transaction, scope: str, original_id: str, body_digest: bytes, record_id: int) -> None:
@@ -214,14 +233,6 @@ def records_made(tx: Transaction, scope: str, ids: Sequence[str]) -> list[int]:
         effect.c.scope == scope, effect.c.original_id.in_(list(ids)[:_WINDOW]), effect.c.record_id.is_not(None)
     )
     return [int(each) for each in tx.execute(query).scalars()]
-
-
-def seen_with_other_body(tx: Transaction, scope: str, original_id: str, body_digest: bytes) -> bool:
-    """Whether a mail with this Message-ID, but another body, had its effect in `scope`."""
-    query = sa.select(effect.c.scope).where(
-        effect.c.scope == scope, effect.c.original_id == original_id[:1000], effect.c.body_digest != body_digest
-    )
-    return tx.execute(query).first() is not None
 
 
 def count_since(tx: Transaction, record_id: int, author_email: str, since: int) -> int:

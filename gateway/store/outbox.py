@@ -12,6 +12,24 @@ from gateway.store.tables import attempt, body, delivery, in_state, message, rec
 
 WAITING = ("queued", "deferred")
 LEASE = 600_000  # milliseconds: longer than the longest final dot
+_IDS: sa.BindParameter[object] = sa.bindparam("ids", expanding=True)
+_KEEP_BODY = sa.insert(body).returning(body.c.id)
+_QUEUE = sa.insert(delivery)
+_LOAD = sa.select(delivery).where(delivery.c.id.in_(_IDS)).order_by(delivery.c.id)
+_BODIES = sa.select(body).where(body.c.id.in_(_IDS))
+_TRY = sa.insert(attempt)
+_FENCES = sa.select(delivery.c.id, delivery.c.fence).where(delivery.c.id.in_(_IDS)).with_for_update()
+_SETTLE = (
+    sa.update(delivery)
+    .where(delivery.c.id == sa.bindparam("row_id"))
+    .values(
+        lease_until=0,
+        **{
+            name: sa.bindparam(name, type_=delivery.c[name].type)
+            for name in ("state", "answer", "told", "attempts", "due_at", "settled_at")
+        },
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +105,7 @@ class Listed:
 def keep_body(tx: Transaction, octets: bytes, signed_hash: bytes) -> int:
     """Keep a body for deliveries to share and return its id."""
     digest = content.keep(tx, octets)
-    made = tx.execute(sa.insert(body).values(content=digest, signed_hash=signed_hash).returning(body.c.id))
+    made = tx.execute(_KEEP_BODY, {"content": digest, "signed_hash": signed_hash})
     return int(made.scalar_one())
 
 
@@ -95,7 +113,7 @@ def queue(tx: Transaction, new: Sequence[NewDelivery], now: int) -> None:
     """Queue deliveries. What is internal has no recipient outside: the database refuses it."""
     if new:
         tx.execute(
-            sa.insert(delivery),
+            _QUEUE,
             [
                 {
                     "message_id": d.message_id, "internal": d.internal, "outsider": d.outsider, "who": d.who,
@@ -110,7 +128,7 @@ def queue(tx: Transaction, new: Sequence[NewDelivery], now: int) -> None:
 def claim(tx: Transaction, now: int, limit: int) -> list[Delivery]:
     """Claim due deliveries, oldest first, each with the try it is about to be."""
     claims = {claimed.id: claimed for claimed in lease.claim(tx, delivery, WAITING, now, LEASE, limit)}
-    rows = tx.execute(sa.select(delivery).where(delivery.c.id.in_(claims)).order_by(delivery.c.id))
+    rows = tx.execute(_LOAD, {"ids": list(claims)})
     return [
         Delivery(
             row.id, row.message_id, row.internal, row.outsider, row.who, row.recipient, row.return_path,
@@ -122,23 +140,28 @@ def claim(tx: Transaction, now: int, limit: int) -> list[Delivery]:
 
 def bodies(tx: Transaction, ids: Iterable[int]) -> dict[int, Body]:
     """Return shared bodies by id."""
-    rows = tx.execute(sa.select(body).where(body.c.id.in_(set(ids)))).all()
+    rows = tx.execute(_BODIES, {"ids": list(set(ids))}).all()
     octets = content.load_many(tx, [row.content for row in rows])
     return {row.id: Body(octets[row.content], row.signed_hash) for row in rows}
 
 
 def settle(tx: Transaction, outcomes: Sequence[Outcome], now: int) -> list[Outcome]:
     """Write what became of claimed deliveries; return those whose claim was still ours."""
-    settled = []
-    for outcome in outcomes:
-        deferred = outcome.state in WAITING
-        values = {"state": outcome.state, "answer": outcome.answer, "attempts": outcome.delivery.attempts + 1}
-        values |= {"due_at": outcome.due_at, "told": outcome.told} if deferred else {"settled_at": now}
-        if lease.settle(tx, delivery, outcome.delivery.claim, **values):
-            settled.append(outcome)
-    if settled:
-        tx.execute(sa.insert(attempt), [{"delivery_id": o.delivery.id, "at": now, "answer": o.answer} for o in settled])
-    return settled
+    fences = {row.id: row.fence for row in tx.execute(_FENCES, {"ids": [o.delivery.id for o in outcomes]})}
+    ours = [o for o in outcomes if fences.get(o.delivery.id) == o.delivery.claim.fence]
+    if ours:
+        tx.execute(_SETTLE, [_settled(outcome, now) for outcome in ours])
+        tx.execute(_TRY, [{"delivery_id": o.delivery.id, "at": now, "answer": o.answer} for o in ours])
+    return ours
+
+
+def _settled(outcome: Outcome, now: int) -> dict[str, object]:
+    waits = outcome.state in WAITING
+    return {
+        "row_id": outcome.delivery.id, "state": outcome.state, "answer": outcome.answer, "told": outcome.told,
+        "attempts": outcome.delivery.attempts + 1, "due_at": outcome.due_at if waits else now,
+        "settled_at": None if waits else now,
+    }  # fmt: skip
 
 
 def hand_back(tx: Transaction, claimed: Sequence[Delivery]) -> None:

@@ -12,23 +12,26 @@ from gateway.store.session import Transaction
 from gateway.store.tables import counter, record
 
 _DIGITS = 5
+_FIND = sa.select(record).where(record.c.ref == sa.bindparam("wanted"))
+_FIND_LOCKED = _FIND.with_for_update()
+_EXISTS = sa.select(record.c.id).where(record.c.ref == sa.bindparam("wanted"))
+_LOAD = sa.select(record).where(record.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 def find(tx: Transaction, ref: str, *, lock: bool = False) -> Record | None:
     """Return the record with this reference, in any case; `lock` keeps others from changing it."""
-    query = sa.select(record).where(record.c.ref == ref.upper())
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = tx.execute(_FIND_LOCKED if lock else _FIND, {"wanted": ref.upper()}).first()
     return _record(row) if row else None
 
 
 def exists(tx: Transaction, ref: str) -> bool:
     """Whether there is a record with this reference."""
-    return tx.execute(sa.select(record.c.id).where(record.c.ref == ref.upper())).first() is not None
+    return tx.execute(_EXISTS, {"wanted": ref.upper()}).first() is not None
 
 
 def load(tx: Transaction, ids: Iterable[int]) -> dict[int, Record]:
     """Return records by their ids."""
-    return {row.id: _record(row) for row in tx.execute(sa.select(record).where(record.c.id.in_(set(ids))))}
+    return {row.id: _record(row) for row in tx.execute(_LOAD, {"ids": list(set(ids))})}
 
 
 def listed(tx: Transaction, kind: str = "", state: str = "", team: str = "", limit: int = 100) -> list[Record]:

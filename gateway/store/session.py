@@ -11,6 +11,7 @@ makes doing it again harmless.
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,41 @@ class Away(Exception):
     """The store cannot be reached or written now; trying again later may work."""
 
 
+class _Turns:
+    """A lock whose holders take turns in the order they came, and can see that somebody waits."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+        self._held = False
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self._waiting)
+
+    def acquire(self, timeout: float) -> bool:
+        turn = threading.Event()
+        with self._guard:
+            if not self._held:
+                self._held = True
+                return True
+            self._waiting.append(turn)
+        if turn.wait(timeout):
+            return True
+        with self._guard:
+            if turn.is_set():  # it became ours at the last moment
+                return True
+            self._waiting.remove(turn)
+            return False
+
+    def release(self) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._held = False
+
+
 class Store:
     """The store of one site. `write` and `read` give a transaction; both are safe in any thread."""
 
@@ -40,7 +76,7 @@ class Store:
         """Use `open_store`."""
         self._writer = engine
         self._reader = reader
-        self._lock = threading.Lock() if path else None
+        self._lock = _Turns() if path else None
         self._watch: sqlite3.Connection | None = None
         self.path = path
 
@@ -48,6 +84,11 @@ class Store:
     def embedded(self) -> bool:
         """Whether it is SQLite: one file, one node."""
         return self.path is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another thread waits to write: who writes much in one transaction ends it early."""
+        return self._lock is not None and self._lock.wanted
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:

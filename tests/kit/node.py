@@ -1,0 +1,136 @@
+"""Sites in a temporary folder, and real `replygate` processes over them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def write_site(folder: Path, **files: str) -> Path:
+    """Write a site: the example of `init --local` on free ports, with `files` in place of its own."""
+    example = ROOT / "templates" / "site"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("gateway", "people", "rules"):
+        text = files.get(name) or (example / f"{name}{'.local' if name == 'gateway' else ''}.yaml").read_text("utf-8")
+        if name == "gateway":
+            text = text.replace("127.0.0.1:2525", "127.0.0.1:0").replace("127.0.0.1:2424", "127.0.0.1:0")
+        (folder / f"{name}.yaml").write_text(text, "utf-8")
+    return folder
+
+
+class Node:
+    """A `replygate serve` process."""
+
+    def __init__(self, site: Path, *, log: str = "warning") -> None:
+        self.site = site
+        self.log = log
+        self.ports: dict[str, int] = {}
+        self.process: subprocess.Popen[str] | None = None
+        self.stderr = site / "node.log"
+
+    def start(self) -> "Node":
+        with self.stderr.open("a") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "-c", str(self.site / "gateway.yaml"), "serve", "--log", self.log],
+                stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT, env=ENVIRONMENT,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith("ready"):
+            self.process.wait(10)
+            raise RuntimeError(f"the node did not start: {self.stderr.read_text()[-2000:]}")
+        for word in line.split()[1:]:
+            name, _, at = word.partition("=")
+            if not at.startswith("unix:"):
+                self.ports[name] = int(at.rpartition(":")[2])
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def stop(self) -> int:
+        """Stop it politely; return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def __enter__(self) -> "Node":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+    def replygate(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
+        """Run a command of the CLI against this site; return its stdout."""
+        return replygate(self.site, *arguments, stdin=stdin, check=check).stdout
+
+    def json(self, *arguments: str):
+        return json.loads(self.replygate(*arguments, "--json", check=False))
+
+    def quiet(self, timeout: float = 60.0) -> None:
+        """Wait until nothing waits any more: no arrival, message, notice or queued delivery."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            found = self.waiting()
+            if not any(found.values()):
+                return
+            time.sleep(0.02)  # polls; how long it takes decides nothing
+        raise TimeoutError(f"still waiting: {found}")
+
+    def waiting(self) -> dict[str, int]:
+        from gateway.config import load as load_settings  # noqa: PLC0415
+        from gateway.document import read  # noqa: PLC0415
+        from gateway.node import open_site_store  # noqa: PLC0415
+        from gateway.store import status  # noqa: PLC0415
+
+        settings, _ = load_settings(read(self.site / "gateway.yaml"), self.site)
+        store = open_site_store(settings)
+        try:
+            with store.read() as tx:
+                now = status.waiting(tx, time.time_ns() // 1_000_000)
+        finally:
+            store.close()
+        return {
+            "arrivals": now.arrivals, "messages": now.messages, "notices": now.notices,
+            "deliveries": now.deliveries - now.deferred,
+        }  # fmt: skip
+
+
+def replygate(site: Path, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run `replygate -c SITE/gateway.yaml ARGUMENTS`."""
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", "-c", str(site / "gateway.yaml"), *arguments],
+        input=stdin, capture_output=True, text=True, check=check, cwd=ROOT, env=ENVIRONMENT, timeout=60,
+    )  # fmt: skip
+
+
+def peak_memory_mib(pid: int) -> float:
+    """Return the largest resident size a process had, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def lines(path: Path) -> Sequence[str]:
+    return path.read_text("utf-8").splitlines() if path.exists() else []
