@@ -149,7 +149,7 @@ def _is_shown(change: Change, subtype: Subtype, *, inside: bool) -> bool:
     """Whether a change is worth a line: a creation shows its amount and lines in a table of their own."""
     if subtype.creates and change.name in ("lines", "amount", "currency", "valid_until"):
         return False
-    return inside or change.name in ("state", "amount", "valid_until")
+    return inside or change.name in ("amount", "valid_until")
 
 
 def _shown_change(site: Site, renderer: Renderer, language: str, change: Change) -> dict[str, Value]:
