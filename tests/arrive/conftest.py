@@ -110,6 +110,11 @@ def shared_house(tmp_path_factory):
     made.close()
 
 
+@pytest.fixture(scope="module")
+def shared_port(shared_house):
+    return shared_house.open()
+
+
 @pytest.fixture
 def smtp(house):
     with Client(house.open()) as client:

@@ -17,9 +17,9 @@ _SETTINGS = {"listen_addresses": "127.0.0.1", "shared_buffers": "32MB", "max_con
 
 def programs() -> Path | None:
     """Return the folder of the newest server's programs, or None if there is no server."""
-    found = [Path(at).parent] if (at := shutil.which("pg_ctl")) else []
+    found = [Path(at).resolve().parent] if (at := shutil.which("pg_ctl")) else []
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda each: int(each.parent.name), reverse=True)
-    return next((each for each in found if (each / "initdb").exists() and (each / "postgres").exists()), None)
+    return next((each for each in found if (each / "initdb").exists() and (each / "createdb").exists()), None)
 
 
 def need() -> None:
