@@ -24,7 +24,7 @@ _BOUNCE = "bounce"
 _KEY_OCTETS = 32
 _RECORD = re.compile(rf"([a-z][a-z0-9]{{0,23}})(?:-([a-z]+))?(?:\+([a-z2-7]{{{TAG_LENGTH}}}))?")
 _RETURN_PATH = re.compile(rf"{_BOUNCE}\+(\d{{1,13}})\.([a-z2-7]{{{TAG_LENGTH}}})")
-_TAG = re.compile(rf"(?<=[+.])[A-Za-z2-7]{{{TAG_LENGTH}}}(?![A-Za-z0-9])")
+_TAG = re.compile(rf"(?:(?<=[+.])|(?<=2[Bb]))[A-Za-z2-7]{{{TAG_LENGTH}}}(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Addresses:
         local = address.local.lower()
         if match := _RETURN_PATH.fullmatch(local):
             delivery = read_tag(self.keys, _BOUNCE, match[2])
-            return ReturnPath(delivery) if delivery is not None and delivery == int(match[1]) else None
+            return ReturnPath(delivery) if str(delivery) == match[1] and delivery is not None else None
         if "+" not in local and "-" not in local:
             return RecordAddress(local.upper()) if _RECORD.fullmatch(local) else Word(local)
         if not (match := _RECORD.fullmatch(local)):

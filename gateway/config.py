@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
-from gateway.document import Document, Model, Problem, validate
+from gateway.document import Bad, Document, Model, Problem, validate
 from gateway.mail.address import parse_address
 
 FILE = "gateway.yaml"
+SELECTOR = r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
 Language = Literal["zh-TW", "en"]
 _DURATION = re.compile(r"(\d{1,5})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -108,8 +109,11 @@ def parse_hop(url: str) -> NextHop:
     if url.startswith("maildir:") and len(url) > len("maildir:"):
         return NextHop(scheme="maildir", path=url.removeprefix("maildir:"))
     parts = urlsplit(url)
+    if parts.password is not None:
+        message = "the URL holds a password; take it out of the URL and name a password_file"
+        raise ValueError(message)
     ports = {"smtp": 25, "smtps": 465, "lmtp": 24}
-    usable = parts.scheme in ports and not parts.query and not parts.fragment and parts.password is None
+    usable = parts.scheme in ports and not parts.query and not parts.fragment
     if not usable or not (parts.hostname or (parts.scheme == "lmtp" and len(parts.path) > 1)):
         message = f"{url!r} is no next hop; write maildir:PATH, smtp://host:25, smtps://user@host:465 or lmtp://host:24"
         raise ValueError(message)
@@ -198,7 +202,7 @@ class NextHopSettings(Model):
 class DkimKey(Model):
     """`dkim`: one key that signs everything."""
 
-    selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$")]
+    selector: Annotated[str, Field(pattern=SELECTOR)]
     key_file: str
 
 
@@ -269,6 +273,10 @@ def load(document: Document, folder: Path) -> tuple[Settings, list[Problem]]:
     Raises `Bad` where a value cannot be used.
     """
     settings = validate(document, Settings).model_copy(update={"folder": folder.resolve()})
+    smtp = settings.smtp
+    if smtp is not None and smtp.require_tls and not smtp.tls_certificate:
+        what = "require_tls needs a certificate"
+        raise Bad([document.problem(("smtp", "require_tls"), what, "name tls_certificate and tls_key")])
     return settings, _notes(document, settings)
 
 

@@ -17,6 +17,7 @@ _M = TypeVar("_M", bound="Model")
 _LOADER: Final = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _OCTETS_MAX = 4 * 1024 * 1024
 _DEPTH_MAX = 30
+_NODES_MAX = 200_000  # aliases count each time they stand for something
 
 
 class Model(BaseModel):
@@ -110,8 +111,9 @@ def read(path: Path) -> Document:
 
 def _construct(document: Document, node: yaml.Node, path: Where) -> Any:  # noqa: ANN401 (YAML is any)
     mark = (node.start_mark.line + 1, node.start_mark.column + 1)
-    if path in document.values or len(path) > _DEPTH_MAX:
-        document.problems.append(Problem(document.name, *mark, "is nested too deep"))
+    if len(path) > _DEPTH_MAX or len(document.values) > _NODES_MAX:
+        if not document.problems:
+            document.problems.append(Problem(document.name, *mark, "is nested too deep, or repeats itself too often"))
         return None
     document.values[path] = mark
     if isinstance(node, yaml.MappingNode):
@@ -142,7 +144,7 @@ def _scalar(document: Document, node: yaml.Node) -> Hashable:
     loader = _LOADER("")
     try:
         value: Hashable = loader.construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 (PyYAML's constructors raise whatever comes)
         mark = node.start_mark
         document.problems.append(
             Problem(

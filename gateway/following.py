@@ -33,6 +33,7 @@ class Grant:
     reason: Reason
     delivery: Delivery = "mail"
     when: Condition = Condition()
+    chosen: bool = False  # on this record, rather than given by a rule or a role
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,19 @@ class Follower:
     without: tuple[str, ...] = ()
 
     def heard(self, subtype: str, record: Record) -> Grant | str:
-        """Return the most immediate grant of `subtype`, or why there is none."""
+        """Return the most immediate grant of `subtype`, or why there is none.
+
+        What one gave up beats every rule and role; only a choice that says more exactly what is
+        wanted beats it (`quotation.sent` wanted, `quotation.*` given up).
+        """
         if not self.grants:
             return "does not follow this record"
-        if given_up := matches(self.without, subtype):
-            return f"unfollowed {given_up}"
         given = [grant for grant in self.grants if matches(grant.subtypes, subtype)]
+        if given_up := exactest(self.without, subtype):
+            least = _exactness(given_up)
+            given = [g for g in given if g.chosen and _exactness(exactest(g.subtypes, subtype)) > least]
+            if not given:
+                return f"unfollowed {given_up}"
         if not given:
             return f"follows, but not {subtype}"
         fitting = [grant for grant in given if grant.when.failing(record.fields) is None]
@@ -62,6 +70,15 @@ class Follower:
             said = f"{clause.field} {clause.operator} {', '.join(clause.values)}" if clause else ""
             return f"the condition of {given[0].reason.detail} does not hold: {said}"
         return min(fitting, key=lambda grant: DELIVERIES.index(grant.delivery))
+
+
+def exactest(patterns: Iterable[str], subtype: str) -> str:
+    """Return the pattern that fits `subtype` most exactly, or ""."""
+    return max((each for each in patterns if matches([each], subtype)), key=_exactness, default="")
+
+
+def _exactness(pattern: str) -> tuple[bool, int]:
+    return "*" not in pattern and bool(pattern), len(pattern)
 
 
 def followers(record: Record, choices: Iterable[Choice], people: People, rules: Rules) -> list[Follower]:
@@ -80,7 +97,7 @@ def followers(record: Record, choices: Iterable[Choice], people: People, rules: 
     for choice in choices:
         for who in _expand(choice.who, rules):
             if choice.subtypes:
-                table.give(who, choice.subtypes, Reason(choice.how))
+                table.give(who, choice.subtypes, Reason(choice.how), chosen=who == choice.who)
             table.take(who, choice.without)
     return table.result()
 
@@ -126,13 +143,15 @@ class _Table:
         reason: Reason,
         delivery: Delivery | None = None,
         when: Condition = Condition(),
+        *,
+        chosen: bool = False,
     ) -> None:
         key = self._key(who)
         if not key:
             return
         person = self._people.by_key.get(key)
         way: Delivery = delivery or (person.delivery if person else "mail")
-        self._grants.setdefault(key, []).append(Grant(subtypes, reason, way, when))
+        self._grants.setdefault(key, []).append(Grant(subtypes, reason, way, when, chosen))
 
     def take(self, who: str, subtypes: tuple[str, ...]) -> None:
         if subtypes and (key := self._key(who)):
@@ -174,5 +193,5 @@ def insider(person: Person, grants: tuple[Grant, ...] = (), without: tuple[str, 
 def customer(record: Record, grants: tuple[Grant, ...] = (), without: tuple[str, ...] = ()) -> Follower:
     """Return a record's customer as a follower."""
     party = record.customer
-    who = party.key or (party.emails[0] if party.emails else CUSTOMER)
+    who = party.emails[0] if party.emails else CUSTOMER
     return Follower(who, party.name, party.emails, True, party.language, grants, without)  # noqa: FBT003

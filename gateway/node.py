@@ -106,7 +106,7 @@ class Node:
                 raise CannotStart(message)
         except Away as away:
             message = f"the store cannot be reached: {away}"
-            raise CannotStart(message) from None
+            raise Away(message) from None
 
     async def _run(self, ready: Callable[[dict[str, str]], None]) -> None:
         settings, store = self._site.settings, self._store

@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.config import Language
-from gateway.document import Bad, Document, Model, Problem, validate
+from gateway.document import Document, Model, Problem, validate
 from gateway.mail.address import parse_address
 from gateway.records.record import Party
 
 FILE = "people.yaml"
+# What these words mean as a follower is not a person's key.
+_NOT_KEYS = frozenset({"leader", "salesperson", "creator", "customer", "group"})
 Right = Literal["sales", "sales-admin", "settings"]
 Delivery = Literal["mail", "inbox", "digest", "none"]
 # From the most immediate to none at all.
@@ -99,11 +101,17 @@ class People:
         return [person for person in self.by_key.values() if right in person.rights]
 
 
-def load(document: Document) -> People:
-    """Return everybody in people.yaml. Raises `Bad`; teams are checked by the site."""
+def load(document: Document) -> tuple[People, list[Problem]]:
+    """Return everybody in people.yaml, and the problems of names. Raises `Bad` where it has no right shape.
+
+    Teams are checked by the site.
+    """
     read = validate(document, _File)
     problems = [*_doubled(document, read)]
     for key in read.people:
+        if key in _NOT_KEYS:
+            mend = "in rules.yaml it means somebody else; use another"
+            problems.append(document.at_key(("people", key), f"{key!r} is no key for a person", mend))
         if not key.replace("-", "").replace("_", "").replace(".", "").isalnum():
             problems.append(
                 document.at_key(("people", key), f"{key!r} is no key for a person", "use letters, digits, - and _")
@@ -117,10 +125,8 @@ def load(document: Document) -> People:
                     "add them under people",
                 )
             )
-    if problems:
-        raise Bad(problems)
     people = {key: person.model_copy(update={"key": key}) for key, person in read.people.items()}
-    return People(people, read.customers)
+    return People(people, read.customers), problems
 
 
 def _doubled(document: Document, read: _File) -> list[Problem]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gateway.document import Bad, Document, Model, Problem, Where, validate
+from gateway.document import Document, Model, Problem, Where, validate
 from gateway.mail.address import parse_address
 from gateway.people import Delivery, as_list
 from gateway.records.conditions import Condition, parse_condition
@@ -139,13 +139,14 @@ class Rules:
 _CUSTOMER_FOLLOWS = {"quotation.sent": False, "quotation.confirmed": True, "invoice.validated": False}
 
 
-def load(document: Document) -> Rules:
-    """Return the rules of rules.yaml. Raises `Bad`; people are checked by the site."""
+def load(document: Document) -> tuple[Rules, list[Problem]]:
+    """Return the rules of rules.yaml, and the problems of names. Raises `Bad` where it has no right shape.
+
+    People are checked by the site.
+    """
     read = validate(document, _File)
     kinds = Kinds(_kinds(read))
     problems = [*_check_kinds(document, read), *_check_names(document, read), *_check_subtypes(document, read, kinds)]
-    if problems:
-        raise Bad(problems)
     follow = tuple(
         FollowRule(
             line=document.line("follow", n),
@@ -157,7 +158,7 @@ def load(document: Document) -> Rules:
         )
         for n, rule in enumerate(read.follow)
     )
-    return Rules(
+    rules = Rules(
         teams=read.teams,
         follow=follow,
         intake={intake.address: intake for intake in read.intake},
@@ -167,6 +168,7 @@ def load(document: Document) -> Rules:
         limits=read.limits,
         kinds=kinds,
     )
+    return rules, problems
 
 
 def _kinds(read: _File) -> list[Kind]:

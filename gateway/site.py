@@ -81,6 +81,10 @@ def load(path: Path) -> Site:
         problems += bad.problems
     if settings is None or now is None or problems:
         raise Bad(problems)
+    if settings.filing is not None:
+        for account in settings.filing.accounts:
+            if account.person not in now.people.by_key:
+                raise Bad([Problem(path.name, 1, 1, f"filing.accounts: unknown person {account.person!r}")])
     return Site(settings, now, notes, seen)
 
 
@@ -101,12 +105,14 @@ def _load_in_force(folder: Path) -> tuple[InForce, list[Problem]]:
     documents: dict[str, Document] = {}
     try:
         documents[people.FILE] = read(folder / people.FILE)
-        read_people = people.load(documents[people.FILE])
+        read_people, found = people.load(documents[people.FILE])
+        problems += found
     except Bad as bad:
         problems += bad.problems
     try:
         documents[rules.FILE] = read(folder / rules.FILE)
-        read_rules = rules.load(documents[rules.FILE])
+        read_rules, found = rules.load(documents[rules.FILE])
+        problems += found
     except Bad as bad:
         problems += bad.problems
     if read_people is not None and read_rules is not None:

@@ -108,7 +108,10 @@ class Acceptor:
         return FULL if free < octets * 3 // 2 else None
 
     async def keep(self, received: Received) -> Status:
-        """Keep a mail durably, then say yes. Cancelling the caller does not stop the commit."""
+        """Keep a mail durably, then say yes; a spool file is closed afterwards.
+
+        Cancelling the caller does not stop the commit.
+        """
         self._traffic.arriving()
         future: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self._waiting.append((received, future))
@@ -126,7 +129,9 @@ class Acceptor:
         while self._waiting:
             group, self._waiting = self._waiting[:_GROUP_MAX], self._waiting[_GROUP_MAX:]
             statuses = await asyncio.to_thread(self._commit, [received for received, _ in group])
-            for (_, future), status in zip(group, statuses, strict=True):
+            for (received, future), status in zip(group, statuses, strict=True):
+                if not isinstance(received.content, bytes):
+                    received.content.close()
                 if not future.done():
                     future.set_result(status)
             if KEPT in statuses:

@@ -7,16 +7,14 @@ client; DATA goes to a spool; everything has a cap and a deadline.
 """
 
 import asyncio
-import contextlib
 import ipaddress
 import re
 import ssl
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -24,11 +22,12 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from gateway import maillog
 from gateway.arrive import accept
 from gateway.arrive.accept import Acceptor
+from gateway.arrive.spool import WHOLE, Incoming
 from gateway.mail.status import Status
 from gateway.store.arrivals import Received
 from gateway.worker import now_ms
 
-READ_LIMIT = 64 * 1024  # octets a session buffers, and a mail held in memory
+READ_LIMIT = WHOLE  # octets a session buffers
 RECIPIENTS_MAX = 100
 CONNECTIONS_MAX = 1_000
 CONNECTIONS_PER_PEER = 200
@@ -44,6 +43,7 @@ _GO_ON = "354 go on; end with a line that holds a dot"
 _OK = Status(2, 50, "1.0", "fine")
 _TOO_MANY = Status(4, 52, "5.3", "too many recipients / 收件者太多")
 _BUSY = Status(4, 21, "3.2", "too much at once, try again later / 目前過於忙碌，請稍後再試")
+_FAULT = Status(4, 21, "3.0", accept.AWAY.text)
 _SLOW = Status(4, 21, "4.2", "too slow, or silent too long / 太慢或閒置太久")
 _STOPPING = Status(4, 21, "3.2", "closing down, try again soon / 服務停止中，請稍後再試")
 _NO_RECIPIENT = Status(5, 3, "5.1", "no recipient yet")
@@ -271,18 +271,27 @@ class _Door(SMTP):
             await self.push(self.say(refused))
             return
         self._receiving = True
+        complete = False
+        mail = Incoming(self.doors.acceptor.spool, self._settings.max_size)
         try:
             await self.push(_GO_ON)
-            with contextlib.closing(_Incoming(self.doors.acceptor.spool, self._settings.max_size)) as mail:
-                complete = await self._receive(mail)
-                if complete:
-                    status = await self._keep(envelope, session, mail)
-                    await self._answer(status, envelope)
+            complete = await self._receive(mail)
+            if complete:
+                await self._answer(await self._keep(envelope, session, mail), envelope)
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001 (law 4: faults are 4xx, and what is left of a mail is no command)
+            maillog.fault(self._settings.name, error)
+            if complete:
+                await self._answer(accept.AWAY, envelope)
+            else:
+                self.end(_FAULT)
         finally:
+            mail.close()
             self._receiving = False
             self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's
 
-    async def _receive(self, mail: "_Incoming") -> bool:
+    async def _receive(self, mail: Incoming) -> bool:
         """Read up to the final dot; False if the session had to end before it."""
         reader: Any = self._reader
         reader._buffer[:0] = b"\r\n"  # noqa: SLF001 (asyncio has no way to unread)
@@ -296,12 +305,12 @@ class _Door(SMTP):
                     last = True
                 except asyncio.LimitOverrunError as more:
                     chunk = await reader.readexactly(more.consumed)
-                mail.add(chunk, last=last)
+                mail.take(chunk, last=last)
                 counted += len(chunk)
                 self.doors.in_flight += len(chunk)
                 self._reset_timeout()
                 elapsed = time.monotonic() - began
-                slow = elapsed > SLOW_AFTER_S and counted / elapsed < SLOWEST
+                slow = not last and elapsed > SLOW_AFTER_S and counted / elapsed < SLOWEST
                 if slow or counted > 2 * self._settings.max_size + READ_LIMIT:
                     self.end(_SLOW if slow else accept.TOO_LARGE)
                     return False
@@ -309,7 +318,7 @@ class _Door(SMTP):
             self.doors.in_flight -= counted
         return True
 
-    async def _keep(self, envelope: Envelope, session: Session, mail: "_Incoming") -> Status:
+    async def _keep(self, envelope: Envelope, session: Session, mail: Incoming) -> Status:
         content = mail.content()
         if content is None:
             return accept.TOO_LARGE
@@ -339,51 +348,6 @@ class _LmtpDoor(_Door, LMTP):
 
     async def _answer(self, status: Status, envelope: Envelope) -> None:
         await self.push("\r\n".join([self.say(status)] * len(envelope.rcpt_tos)))
-
-
-class _Incoming:
-    """A mail on its way in: dots unstuffed, in memory while it is small, then in a spool file."""
-
-    def __init__(self, spool: Path, max_size: int) -> None:
-        self._file = _spooled(spool)
-        self._max_size = max_size
-        self._carry = b""
-        self._first = True
-        self.size = 0
-
-    def add(self, chunk: bytes, *, last: bool) -> None:
-        """Take the next octets; the first begin with CRLF, the last end with CRLF.CRLF."""
-        octets = self._carry + chunk
-        if last:
-            octets = octets[:-3]
-            cut = len(octets)
-        else:
-            cut = octets.rfind(b"\r\n")
-            if cut <= 0 and (cut < 0 or len(octets) > 4):
-                cut = len(octets) - octets.endswith(b"\r")
-        self._carry = octets[cut:]
-        plain = octets[:cut].replace(b"\r\n..", b"\r\n.")
-        if self._first and plain:
-            plain = plain[2:]
-            self._first = False
-        self.size += len(plain)
-        if self.size <= self._max_size:
-            self._file.write(plain)
-
-    def content(self) -> bytes | BinaryIO | None:
-        """Return the mail, as octets while it is small; None if it was too large to keep."""
-        if self.size > self._max_size:
-            return None
-        self._file.seek(0)
-        return self._file.read() if self.size <= READ_LIMIT else cast("BinaryIO", self._file)
-
-    def close(self) -> None:
-        """Let the spool file go."""
-        self._file.close()
-
-
-def _spooled(folder: Path) -> tempfile.SpooledTemporaryFile[bytes]:
-    return tempfile.SpooledTemporaryFile(max_size=READ_LIMIT, dir=str(folder))
 
 
 def _inside(peer: str, networks: Sequence[str]) -> bool:

@@ -1,11 +1,13 @@
 """dkim: make keys, and print the DNS records that publish them."""
 
 import os
+import re
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, AsJson, app, fail, load_site, out, say, show_json
+from gateway.cli.app import NO, USAGE, AsJson, app, fail, load_site, out, say, show_json
+from gateway.config import SELECTOR
 from gateway.send.sign import load_key, make_key
 
 dkim = App(name="dkim", help="DKIM keys.")
@@ -22,7 +24,9 @@ def keygen(
 ) -> None:
     """Make a key pair for SELECTOR in the site's state folder."""
     if kind not in ("rsa", "ed25519"):
-        fail(f"--type {kind}: use rsa or ed25519", 2)
+        fail(f"--type {kind}: use rsa or ed25519", USAGE)
+    if not re.fullmatch(SELECTOR.removesuffix("$"), selector):
+        fail(f"{selector!r} is no selector: letters, digits and - in between", USAGE)
     settings = load_site().settings
     path = settings.state / "dkim" / f"{selector}.pem"
     path.parent.mkdir(parents=True, exist_ok=True)

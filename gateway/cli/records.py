@@ -19,7 +19,7 @@ from gateway.records.record import CUSTOMER, Choice, Record
 from gateway.store import followers as store_followers
 from gateway.store import messages, records
 from gateway.store.messages import Author, Details, Message
-from gateway.store.session import Transaction
+from gateway.store.session import Conflict, Transaction
 from gateway.worker import now_ms
 
 _OCTETS_MAX = 64 * 1024 * 1024
@@ -83,6 +83,13 @@ def _announce_one(site: Open, given: object, folder: Path) -> dict[str, Any]:
 
 
 def _take(site: Open, event: Event, folder: Path) -> dict[str, Any] | Refused:
+    try:
+        return _take_once(site, event, folder)
+    except Conflict:  # the same id or reference was announced at the same moment: now it can be seen
+        return _take_once(site, event, folder)
+
+
+def _take_once(site: Open, event: Event, folder: Path) -> dict[str, Any] | Refused:
     with site.store.write() as tx:
         answer = announce(tx, site.desk, event, folder, now_ms())
         site.store.wake_others(tx)
@@ -295,6 +302,8 @@ def explain(
         their = _followers(site, tx, found)
         suppressed = store_followers.suppressed(tx, [email for each in their for email in each.emails])
     person = site.site.people.by_key.get(actor)
+    if actor and person is None:
+        fail(f"--actor {actor}: unknown person; the people are {', '.join(site.site.people.by_key)}", NO)
     author = Author(actor, person.name, person.email[0]) if person else Author()
     imagined = Message(
         0,

@@ -18,7 +18,7 @@ from gateway.decide.post import Desk, Posted, Text, create, happen, person_autho
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
 from gateway.mail.parse import Attachment, file_name
-from gateway.records.kinds import DISCUSSION, NOTE, TEAM, Kind, Subtype
+from gateway.records.kinds import DISCUSSION, LEAD, NOTE, TEAM, Kind, Subtype
 from gateway.records.lifecycle import Edit, Refusal
 from gateway.records.record import REFERENCE, TITLE_MAX, Line, Party, Record
 from gateway.rules import RESERVED
@@ -32,10 +32,14 @@ _PLAIN = ("changed", "message")
 
 def _text(value: object) -> object:
     """Let a number stand for its text: 120000 and 120000.00 are what a record system writes."""
+    if isinstance(value, str) and ("\x00" in value or any("\ud800" <= char <= "\udfff" for char in value)):
+        message = "holds a character that no text may hold (NUL or half a surrogate pair)"
+        raise ValueError(message)
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 Text_ = Annotated[str, BeforeValidator(_text), Field(max_length=100_000)]
+Key = Annotated[str, BeforeValidator(_text), Field(max_length=100)]
 Short = Annotated[str, BeforeValidator(_text), Field(max_length=500)]
 
 
@@ -59,19 +63,19 @@ class Event(_Strict):
     """An event as it was announced, its own shape checked, its place in the site not yet."""
 
     id: Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=200)] | None = None
-    event: str
-    ref: str | None = None
+    event: Short
+    ref: Short | None = None
     title: Short | None = None
     customer: _Customer | None = None
-    salesperson: str | None = None
-    team: str | None = None
-    actor: str | None = None
-    origin: str | None = None
-    fields: dict[Annotated[str, Field(max_length=100)], Text_ | None] = Field(default_factory=dict, max_length=200)
+    salesperson: Short | None = None
+    team: Short | None = None
+    actor: Short | None = None
+    origin: Short | None = None
+    fields: dict[Key, Text_ | None] = Field(default_factory=dict, max_length=200)
     lines: Annotated[list[_Line], Field(max_length=1_000)] | None = None
     body: Text_ = ""
     note: Text_ = ""
-    attachments: Annotated[list[str], Field(max_length=50)] = Field(default_factory=list)
+    attachments: Annotated[list[Short], Field(max_length=50)] = Field(default_factory=list)
     mailed: bool = False
 
 
@@ -110,7 +114,8 @@ def _problem(error: dict[str, Any]) -> Problem:
 
 
 def _shown(value: object) -> str:
-    return value[:200] if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)[:200]
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text[:200].encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,7 @@ def _carry_out(tx: Transaction, desk: Desk, checked: _Checked, now: int) -> Post
         event.body, attachments=checked.attachments, details=Details(mailed=event.mailed, announced=event.id or "")
     )
     edit = Edit(
-        title=one_line(event.title)[:TITLE_MAX] if event.title is not None else None,
+        title=one_line(event.title)[:TITLE_MAX] if event.title else None,
         team=event.team,
         salesperson=event.salesperson,
         customer=checked.customer,
@@ -206,10 +211,11 @@ def _check(tx: Transaction, desk: Desk, event: Event, folder: Path, problems: li
     if event.origin and not records.exists(tx, event.origin):
         problems.append(Problem("origin", event.origin, "there is no such record"))
     stage = event.fields.get("stage")
-    if stage and event.event.startswith("lead.") and stage not in rules.lead_stages:
-        problems.append(Problem("fields.stage", stage, f"unknown stage; the stages are {', '.join(rules.lead_stages)}"))
     kind = rules.kinds.kind_of(event.event)
     record = _check_ref(tx, desk, event, kind, subtype, problems)
+    lead = (kind.name if kind else record.kind if record else "") == LEAD.name
+    if stage and lead and stage not in rules.lead_stages:
+        problems.append(Problem("fields.stage", stage, f"unknown stage; the stages are {', '.join(rules.lead_stages)}"))
     return _Checked(
         event, kind, subtype, record, _check_customer(desk, event, problems), _check_files(event, folder, problems)
     )
@@ -261,16 +267,19 @@ def _check_customer(desk: Desk, event: Event, problems: list[Problem]) -> Party 
 def _check_files(event: Event, folder: Path, problems: list[Problem]) -> tuple[Attachment, ...]:
     read = []
     for n, name in enumerate(event.attachments):
-        path = (folder / name).resolve()
         try:
+            path = (folder / name).resolve()
             if not path.is_relative_to(folder.resolve()):
                 problems.append(Problem(f"attachments.{n}", name, "leads outside the folder of the event"))
+                continue
+            if path.exists() and not path.is_file():
+                problems.append(Problem(f"attachments.{n}", name, "is no file"))
                 continue
             if path.stat().st_size > ATTACHMENT_MAX:
                 problems.append(Problem(f"attachments.{n}", name, "is larger than 25 MiB"))
                 continue
             content = path.read_bytes()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             problems.append(Problem(f"attachments.{n}", name, f"cannot be read: {getattr(error, 'strerror', error)}"))
             continue
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -95,10 +95,11 @@ def _tag(tx: Transaction, desk: Desk, identity: Identity, record: Record, reader
     kind, _, key = who.partition(":")
     if kind == "person":
         owned = people.by_key[key].email if key in people.by_key else ()
-    elif kind == "customer":
-        owned = people.customers[key].email if key in people.customers else ()
+    elif record.customer.owns(who):
+        owned = record.customer.emails
     else:
-        owned = record.customer.emails if record.customer.owns(who) else (who,)
+        file = people.customer(who)
+        owned = file[1].email if file else (who,)
     return "own" if identity.email in owned else "other"
 
 

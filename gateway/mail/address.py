@@ -79,11 +79,11 @@ def _domain(text: str) -> str | None:
     return None
 
 
-def clean_name(text: str) -> str:
-    """Return a display name fit to show: one line, no controls, no bidi or zero-width marks."""
-    text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text[: _NAME_MAX * 4]))
+def clean_name(text: str, longest: int = _NAME_MAX) -> str:
+    """Return a name fit to show: one line, no controls, no bidi or zero-width marks, at most `longest`."""
+    text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text[: longest * 4]))
     shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)
-    return " ".join(shown.split())[:_NAME_MAX].strip()
+    return " ".join(shown.split())[:longest].strip()
 
 
 def parse_mailboxes(field: str) -> tuple[Mailbox, ...] | None:

@@ -18,12 +18,15 @@ _LARGER = {
     "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "utf-8", "ascii": "utf-8",
     "ks_c_5601-1987": "cp949", "euc-kr": "cp949", "shift_jis": "cp932",
     "utf8": "utf-8", "utf-8": "utf-8", "iso-8859-8-i": "iso-8859-8", "unicode-1-1-utf-7": "utf-7",
+    "csiso2022jp": "iso-2022-jp",
 }  # fmt: skip
-_SECOND = {"cp950": "big5hkscs", "utf-8": "cp1252"}
+_SECOND = {"cp950": "big5hkscs"}
 # Codecs of Python that are no charsets of mail: they change sizes or run code paths of their own.
 _NOT_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "mbcs", "oem"})
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]*)\?=")
 _WORDS_MAX = 500
+# Charsets that say with ASCII octets what is not ASCII.
+_ASCII_SHAPED = ("iso-2022", "iso2022", "utf-7", "utf7", "hz")
 _GUESS_OCTETS = 20_000
 
 
@@ -39,9 +42,9 @@ def decode_text(data: bytes, declared: str = "") -> tuple[str, str]:
 
 
 def _decode(data: bytes, declared: str) -> tuple[str, str]:
-    if data.isascii() and not (declared.startswith("iso-2022") or declared in {"utf-7", "hz-gb-2312"}):
-        return data.decode("ascii"), ""
     charset = _LARGER.get(declared, declared)
+    if data.isascii() and not charset.startswith(_ASCII_SHAPED):
+        return data.decode("ascii"), ""
     first = _strict(data, charset)
     if first is not None:
         return first, ""

@@ -21,6 +21,7 @@ _NAME = re.compile(rb"([!-9;-~]{1,76})[ \t]*:")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]{1,76}", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _LINE = 78
+_WORD_MAX = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def split_mail(content: bytes) -> tuple[Header, bytes]:
 
 
 def _body_start(content: bytes, at: int) -> int:
-    ends = [found + len(gap) for gap in (b"\r\n\r\n", b"\n\n") if (found := content.find(gap, at)) >= 0]
+    gaps = (b"\r\n\r\n", b"\n\n", b"\n\r\n")
+    ends = [found + len(gap) for gap in gaps if (found := content.find(gap, at)) >= 0]
     return min(ends, default=len(content))
 
 
@@ -153,8 +155,8 @@ def token_field(name: str, value: str) -> bytes:
 
 
 def _plain(text: str) -> bool:
-    """Whether `text` may stand as it is: ASCII, with nothing a reader would decode."""
-    return text.isascii() and "=?" not in text
+    """Whether `text` may stand as it is: ASCII, nothing a reader would decode, no word longer than a line."""
+    return text.isascii() and "=?" not in text and max(map(len, text.split(" "))) <= _WORD_MAX
 
 
 def _guard(name: str, value: str) -> str:

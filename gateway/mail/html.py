@@ -3,6 +3,8 @@
 *Failure:* never raises; what is beyond the cap is left out. No address in it is ever fetched.
 """
 
+import re
+
 import nh3
 from inscriptis import get_text
 from inscriptis.css_profiles import CSS_PROFILES
@@ -25,12 +27,21 @@ _QUOTES = (
     '<div id="divRplyFwdMsg"',
     '<hr id="stopSpelling"',
 )
+DEPTH_MAX = 200
+# Elements that are never closed, or close by themselves, nest nothing.
+_TAG = re.compile(
+    r"<(/?)(?!(?:br|hr|img|p|li|td|th|tr|dt|dd|meta|link|input|option|tbody|thead|tfoot|col|wbr|area|base|source)\b)[a-z]",
+    re.IGNORECASE,
+)
+_MARKUP = re.compile(r"<[^<>]*>")
 QUOTE_BEGINS = "\u2063\u2063\u2063"
 
 
 def html_to_text(html: str) -> str:
     """Return what a reader of `html` would see, as lines of text; hidden elements are left out."""
     html = html[:HTML_MAX]
+    if _depth(html) > DEPTH_MAX:  # cleaning and layout take time that grows with the square of the depth
+        return _MARKUP.sub(" ", html).strip()
     for quote in _QUOTES:
         html = html.replace(quote, f"<p>{QUOTE_BEGINS}</p>{quote}", 1)
     cleaned = nh3.clean(
@@ -41,3 +52,12 @@ def html_to_text(html: str) -> str:
     except (LxmlError, ValueError, RecursionError):
         text = nh3.clean(html, tags=set(), clean_content_tags={"script", "style"}, attributes={})
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def _depth(html: str) -> int:
+    """Return how deep elements may be nested, as far as a scan of the tags can tell."""
+    depth = deepest = 0
+    for tag in _TAG.finditer(html):
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        deepest = max(deepest, depth)
+    return deepest

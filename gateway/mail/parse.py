@@ -24,6 +24,7 @@ from gateway.mail.html import html_to_text
 PARTS_MAX = 1_000
 TEXT_MAX = 1_000_000  # characters of text that are kept
 SUBJECT_MAX = 500
+_FILE_NAME_MAX = 1_000  # characters of an attachment's name that are looked at
 _IDS_MAX = 100
 _ID = re.compile(r"<([!-;=?-~]{1,900})>")
 _CHARSET = re.compile(r"charset\s*=\s*(\"[^\"]{0,80}\"|[^;\s]{1,80})", re.IGNORECASE)
@@ -198,7 +199,7 @@ def _sort(leaves: list[_Leaf], defects: list[str]) -> tuple[str, list[Attachment
             text, defect = decode_text(leaf.content, leaf.charset)
             defects += [defect] * bool(defect)
             (plain if leaf.media_type == "text/plain" else rich).append(text)
-        elif leaf.content or leaf.name:
+        elif leaf.content or leaf.name or leaf.attached:
             attachments.append(Attachment(leaf.name or "unnamed", leaf.media_type, leaf.content, leaf.content_id))
     text = "\n".join(plain)
     if not text.strip() and rich:
@@ -215,6 +216,6 @@ def file_name(text: str) -> str:
     Attachments are never stored under this name; it is what a reader's program is told.
     """
     # Unseen characters go first, then the path: U+200B before ".htaccess" hides it otherwise.
-    shown = re.sub(r"[^\w .()+,=@~#%&'\[\]{}-]", "", re.split(r"[/\\]", clean_name(text))[-1])
+    shown = re.sub(r"[^\w .()+,=@~#%&'\[\]{}-]", "", re.split(r"[/\\]", clean_name(text, _FILE_NAME_MAX))[-1])
     stem = shown.strip(" .")
     return stem if len(stem) <= 150 else stem[:100] + stem[-50:]

@@ -75,13 +75,19 @@ _SIGNATURES = (
     "enviado do meu ", "enviado desde mi ", "verzonden met ", "verstuurd vanaf mijn ", "från min ", "skickat från min ",
     "wysłane z ", "отправлено с ", "取得 outlook", "下載適用於",
 )  # fmt: skip
+# What "sent via" and "from my" must name to be the signature of a program and no sentence.
+_DEVICES = (
+    "phone", "ipad", "mobile", "android", "galaxy", "tablet", "blackberry", "outlook", "mail", "app", "device", "pixel",
+    "samsung", "huawei", "xiaomi", "ti-85", "手機", "手机", "iphone", "line", "傳送", "发送",
+)  # fmt: skip
+_SIGNATURE_MAX = 70
 _RULES = frozenset("-_,=+~#*ᐧ—")
 _ADDRESS = re.compile(r"[^\s@<>(\[]{1,64}@[^\s@<>)\]]{1,253}\.[^\s@<>)\]]{2,63}")
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _ISO_STAMP = re.compile(r"20\d\d-\d\d-\d\d \d\d?:\d\d GMT[+-]\d\d:\d\d [^:<]{1,100}:?")
 _POSTED = re.compile(r"posted by .{1,200} on \d\d/\d\d/\d{4}", re.IGNORECASE)
 _LINK = re.compile(r"\[([^\][]{1,200})\]\([^()\s]{1,200}\)")
-_BOTTOM_POSTED = re.compile(r"e*b[eq]*q[eq]*(?P<own>t[te]*)")  # Thunderbird: one quote, then the answer
+_BOTTOM_POSTED = re.compile(r"e*be*q[eq]*(?P<own>t[te]*)")  # Thunderbird: one quote, then the answer
 _MARK = re.compile(r"[>\s]*")
 
 
@@ -105,7 +111,8 @@ def split_reply(text: str) -> Reply:
         start = below.start("own")
         return Reply(_bare("\n".join(lines[n] for n in kept[start:])), _bare("\n".join(lines[: kept[start]]) + beyond))
     pattern, cut = _cut(pattern)
-    own = "\n".join(lines[n] for n, letter in zip(kept, pattern, strict=False) if letter != _BEGINS)
+    dropped = _BEGINS if _QUOTE in letters or cut < len(kept) else ""
+    own = "\n".join(lines[n] for n, letter in zip(kept, pattern, strict=False) if letter != dropped)
     quoted = "\n".join(lines[kept[cut] :]) if cut < len(kept) else ""
     return Reply(_bare(own), _bare(quoted + beyond))
 
@@ -177,6 +184,9 @@ def _fields(pattern: str) -> int:
 def _letters(lines: list[str]) -> list[str]:
     """Give every line its letter; between two fences of code all is text."""
     letters = [_letter(line) for line in lines]
+    for at, line in enumerate(lines[1:], 1):
+        if letters[at - 1] == _BEGINS and line.strip("> \t").lower().rstrip(":： \t") in _WROTE:
+            letters[at] = _BEGINS
     fences = [at for at, line in enumerate(lines) if line.startswith("```")]
     for start, end in zip(fences[::2], fences[1::2], strict=False):
         letters[start : end + 1] = _TEXT * (end + 1 - start)
@@ -208,8 +218,10 @@ def _letter(line: str) -> str:
 
 def _is_signature(low: str) -> bool:
     low = _LINK.sub(r"\1", low).lstrip("(<")
-    if low.startswith("from my ") and len(low) < 40:
-        return True
+    if len(low) > _SIGNATURE_MAX:
+        return False
+    if low.startswith(("from my ", "sent via ", "sent by ", "sent with ", "從我的", "从我的")):
+        return any(device in low for device in _DEVICES)
     return low.startswith(_SIGNATURES) or low.partition(" ")[2].startswith("from mobile")
 
 

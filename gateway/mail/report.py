@@ -10,7 +10,10 @@ from typing import Literal
 from gateway.mail.parse import Mail
 
 _STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})")
-_FIELD = re.compile(r"^(action|status|diagnostic-code)\s*:\s*(.{0,500})", re.IGNORECASE | re.MULTILINE)
+_FIELD = re.compile(r"^(action|status|diagnostic-code)[ \t]*:[ \t]*(.{0,500})", re.IGNORECASE | re.MULTILINE)
+# What some programs write where the standard has "failed".
+_LOOSE = {"failure": "failed", "error": "failed", "fail": "failed", "undeliverable": "failed"}
+_FOLD = re.compile(r"\r?\n[ \t]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,14 @@ def read_report(mail: Mail) -> Report | None:
     if mail.report is None:
         return None
     fields: dict[str, str] = {}
-    for name, value in _FIELD.findall(mail.report[:64_000].decode("utf-8", "replace")):
+    text = _FOLD.sub(" ", mail.report[:64_000].decode("utf-8", "replace"))
+    for name, value in _FIELD.findall(text):
         fields.setdefault(name.lower(), " ".join(value.split()))
     status = _STATUS.search(fields.get("status", ""))
     said = status[0] if status else ""
     diagnostic = fields.get("diagnostic-code", "").partition(";")[2].strip() or fields.get("diagnostic-code", "")
-    match fields.get("action", "").lower():
+    said_action = (fields.get("action", "").lower().split() or [""])[0].rstrip(";,")
+    match _LOOSE.get(said_action, said_action):
         case "failed" | "delayed" | "delivered" | "relayed" | "expanded" as action:
             return Report(action, said, diagnostic)
         case _:

@@ -25,8 +25,12 @@ class Status:
 
 
 def parse_reply(code: int, text: str) -> Status:
-    """Read a server's reply: its code and its text, of which the enhanced code is the beginning."""
-    severity: Severity = 2 if code < 400 else 4 if code < 500 else 5
+    """Read a server's reply: its code and its text, of which the enhanced code is the beginning.
+
+    A code outside 2xx and 5xx is temporary, whatever it is.
+    """
+    # What is no answer, or one that does not belong here, decides nothing: it may pass.
+    severity: Severity = 2 if 200 <= code < 300 else 5 if 500 <= code < 600 else 4
     match = _REPLY.match(f"{code} {text}")
     enhanced = f"{match[3]}.{match[4]}" if match and match[2] == str(severity) else "0.0"
     said = match[5] if match else text

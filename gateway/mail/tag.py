@@ -37,7 +37,7 @@ def read_tag(keys: Keys, subject: str, tag: str) -> int | None:
 
     Case does not matter. The comparison takes the same time whatever the tag holds.
     """
-    values = [_VALUE.get(char) for char in tag.lower()]
+    values = [_VALUE.get(char) for char in (tag.lower() if tag.isascii() else "")]
     if len(values) != TAG_LENGTH or None in values:
         return None
     digits = [value for value in values if value is not None]

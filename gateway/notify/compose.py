@@ -21,6 +21,8 @@ from gateway.mail.header import ids_field, mailbox_field, split_mail, text_field
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}")
 _STRUCTURE = frozenset({"text", "message", "multipart"})
+_PIECE = 60
+_PIECES = re.compile(r"(?:%[0-9A-F]{2}|[^%]){1,20}")
 _OCTETS = "application/octet-stream"
 
 
@@ -92,12 +94,20 @@ def _attached(part: Part) -> bytes:
     main = part.media_type.partition("/")[0]
     # What an outsider called it must not become structure of ours.
     media_type = part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) and main not in _STRUCTURE else _OCTETS
-    name = email.utils.encode_rfc2231(part.name, "utf-8")
     header = (
         f"Content-Type: {media_type}\r\nContent-Transfer-Encoding: base64\r\n"
-        f"Content-Disposition: attachment;\r\n filename*={name}\r\n\r\n"
+        f"Content-Disposition: attachment{_file_name(part.name)}\r\n\r\n"
     )
     return header.encode("ascii") + base64.encodebytes(part.content).replace(b"\n", b"\r\n")
+
+
+def _file_name(name: str) -> str:
+    """Return the filename parameter, in pieces where it is long (RFC 2231 §3 and §4)."""
+    encoded = email.utils.encode_rfc2231(name, "utf-8")
+    if len(encoded) <= _PIECE:
+        return f";\r\n filename*={encoded}"
+    pieces = _PIECES.findall(encoded)
+    return "".join(f";\r\n filename*{n}*={piece}" for n, piece in enumerate(pieces))
 
 
 def shared_fields(envelope: Envelope) -> bytes:

@@ -28,10 +28,8 @@ class Heard:
 
     @property
     def reader(self) -> str:
-        """What stands for them in a tag: `person:KEY`, `customer:KEY` or the address."""
-        if not self.outsider:
-            return f"person:{self.who}"
-        return self.email if "@" in self.who else f"customer:{self.who}"
+        """What stands for them in a tag: `person:KEY`, or an outsider's address."""
+        return self.who if self.outsider else f"person:{self.who}"
 
 
 @dataclass(frozen=True, slots=True)

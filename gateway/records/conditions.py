@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-_CLAUSE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|=|<|>|\bin\b)\s*(.+?)\s*", re.DOTALL)
+_CLAUSE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|=|<(?!=)|>(?!=)|\bin\b)\s*(.+?)\s*", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,20})?")
 _OPERATORS = "= != < <= > >= in"
 
@@ -65,6 +65,9 @@ def parse_condition(text: str) -> Condition:
             message = f"cannot read {part!r}: expected FIELD OP VALUE, OP one of {_OPERATORS}"
             raise ValueError(message)
         name, operator, value = match.groups()
+        if value[0] in "=<>!" or value.split()[-1] == "and":
+            message = f"cannot read {part!r}: {value!r} is no value; OP is one of {_OPERATORS}"
+            raise ValueError(message)
         values = (
             [v.strip().strip("\"'") for v in value.strip("[]()").split(",")]
             if operator == "in"

@@ -99,9 +99,10 @@ def _differences(old: Record, new: Record) -> tuple[Change, ...]:
     pairs.append(("customer", shown_party(old.customer), shown_party(new.customer)))
     for name in dict.fromkeys((*old.fields, *new.fields)):
         pairs.append((name, old.fields.get(name, ""), new.fields.get(name, "")))
+    changes = [Change(*pair) for pair in pairs if pair[1] != pair[2]]
     if old.lines != new.lines:
-        pairs.append(("lines", str(len(old.lines)), str(len(new.lines))))
-    return tuple(Change(*pair) for pair in pairs if pair[1] != pair[2] or pair[0] == "lines")
+        changes.append(Change("lines", str(len(old.lines)), str(len(new.lines))))
+    return tuple(changes)
 
 
 def shown_party(party: Party) -> str:

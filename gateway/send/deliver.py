@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway import maillog
-from gateway.alias import Addresses
+from gateway.alias import Addresses, hide_tags
 from gateway.config import Settings
 from gateway.mail.address import parse_address
 from gateway.mail.status import Status
@@ -246,7 +246,7 @@ class Sender:
                     notices.tell_author(tx, kind, delivery.message_id, delivery.recipient, outcome.answer, now)
                     tell.append(kind)
         for outcome in outcomes:
-            maillog.delivered(outcome.delivery.id, outcome.state, outcome.answer)
+            maillog.delivered(outcome.delivery.id, outcome.state, hide_tags(outcome.answer))
         if tell:
             self._settled()
 

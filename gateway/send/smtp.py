@@ -90,6 +90,9 @@ class Connection:
             reply = await client.data(mail, timeout=FINAL_DOT_S)
         except aiosmtplib.SMTPResponseException as refused:
             status = parse_reply(refused.code, refused.message)
+            if status.severity == _YES:  # yes to DATA itself, before it had the mail: it is out of step
+                self.close()
+                return Status(4, 51, "5.0", f"out of step: {refused.code} to DATA")
             await self._reset(client, status)
             return status
         self._used = time.monotonic()

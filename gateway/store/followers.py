@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
+from gateway.records.kinds import matches
 from gateway.records.record import Choice
 from gateway.store.content import insert_new
 from gateway.store.session import Transaction
@@ -32,9 +33,11 @@ def choose(tx: Transaction, record_id: int, made: Choice) -> Choice:
         row |= {"subtypes": list(made.subtypes), "without": list(made.without)}
         insert_new(tx, choice, [row])
         return made
-    everything = "*" in made.without
-    kept = () if everything else tuple(s for s in old.subtypes if s not in made.without)
-    given_up = () if made.subtypes and "*" in old.without else tuple(s for s in old.without if s not in made.subtypes)
+    kept = (each for each in old.subtypes if not matches(made.without, each))
+    # Who follows again after giving everything up is back under the rules.
+    given_up = (
+        each for each in old.without if not (made.subtypes and each == "*") and not matches(made.subtypes, each)
+    )
     subtypes = tuple(dict.fromkeys((*kept, *made.subtypes)))
     without = tuple(dict.fromkeys((*given_up, *made.without)))
     tx.execute(sa.update(choice).where(*where).values(subtypes=list(subtypes), without=list(without)))
@@ -42,7 +45,7 @@ def choose(tx: Transaction, record_id: int, made: Choice) -> Choice:
 
 
 def reader_ids(tx: Transaction, whos: Sequence[str]) -> dict[str, int]:
-    """Return the numbers of readers (`person:KEY`, `customer:KEY` or an address), making new ones."""
+    """Return the numbers of readers (`person:KEY` or an address), making new ones."""
     found = _reader_ids(tx, whos)
     if new := [who for who in dict.fromkeys(whos) if who not in found]:
         insert_new(tx, reader, [{"who": who} for who in new])

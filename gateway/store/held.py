@@ -64,6 +64,6 @@ def release(tx: Transaction, held_id: int, now: int) -> bool:
     tx.execute(
         sa.update(arrival)
         .where(arrival.c.id == row.arrival_id)
-        .values(state="pending", due_at=now, lease_until=0, fence=0, attempts=0)
+        .values(state="pending", due_at=now, lease_until=0, fence=arrival.c.fence + 1, attempts=0)
     )
     return True

@@ -158,7 +158,7 @@ choice = Table(
 reader = Table(
     "reader", metadata,
     _id(),
-    Column("who", String(400), nullable=False, unique=True),  # person:KEY, customer:KEY or an address
+    Column("who", String(400), nullable=False, unique=True),  # person:KEY or an address
 )  # fmt: skip
 
 # ---- threads

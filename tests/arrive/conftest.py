@@ -80,7 +80,7 @@ class House:
 
     async def _shut(self):
         await self.doors.close()
-        while self.doors.sessions:
+        while self.doors.sessions:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         left = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*left, return_exceptions=True)

@@ -123,13 +123,13 @@ class Setup:
 
 def seed(site: Path, records: int, thread: int) -> None:
     """Fill a store with records that have stood there for long, and one long thread."""
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
-    from gateway.cli.app import Open  # noqa: F401, PLC0415
-    from gateway.config import load as load_settings  # noqa: PLC0415
-    from gateway.document import read  # noqa: PLC0415
-    from gateway.node import open_site_store  # noqa: PLC0415
-    from gateway.store import schema, tables  # noqa: PLC0415
+    from gateway.cli.app import Open  # noqa: F401
+    from gateway.config import load as load_settings
+    from gateway.document import read
+    from gateway.node import open_site_store
+    from gateway.store import schema, tables
 
     found, _ = load_settings(read(site / "gateway.yaml"), site)
     store = open_site_store(found)

@@ -181,7 +181,7 @@ class _SlowSink(Sink):
     def connection_made(self, transport):
         super().connection_made(_Late(transport, self._delay))
 
-    def connection_lost(self, error):
+    def connection_lost(self, _error):
         self.mails.clear()
 
 

@@ -98,10 +98,10 @@ class Node:
         raise TimeoutError(f"still waiting: {found}")
 
     def waiting(self) -> dict[str, int]:
-        from gateway.config import load as load_settings  # noqa: PLC0415
-        from gateway.document import read  # noqa: PLC0415
-        from gateway.node import open_site_store  # noqa: PLC0415
-        from gateway.store import status  # noqa: PLC0415
+        from gateway.config import load as load_settings
+        from gateway.document import read
+        from gateway.node import open_site_store
+        from gateway.store import status
 
         settings, _ = load_settings(read(self.site / "gateway.yaml"), self.site)
         store = open_site_store(settings)

@@ -68,7 +68,9 @@ class Story:
     got: list[Got] = field(default_factory=list)
 
     def run(self) -> None:
-        steps = sorted((p for p in self.folder.iterdir() if p.name[0].isdigit()), key=lambda p: int(p.name.split("-")[0]))
+        steps = sorted(
+            (p for p in self.folder.iterdir() if p.name[0].isdigit()), key=lambda p: int(p.name.split("-")[0])
+        )
         assert steps, f"{self.folder} holds no step"
         for step in steps:
             verb = step.name.split("-", 1)[1]
@@ -273,14 +275,21 @@ def differs(have: Any, wanted: Any, where: str) -> str:
     if isinstance(wanted, list):
         if not isinstance(have, list) or len(have) != len(wanted):
             return f"{where} is {json.dumps(have, ensure_ascii=False, default=str)}"
-        return next(filter(None, (differs(h, w, f"{where}[{n}]") for n, (h, w) in enumerate(zip(have, wanted, strict=True)))), "")
+        return next(
+            filter(None, (differs(h, w, f"{where}[{n}]") for n, (h, w) in enumerate(zip(have, wanted, strict=True)))),
+            "",
+        )
     return "" if have == wanted else f"{where} is {have!r}, not {wanted!r}"
 
 
 def play(folder: Path, site: Path, store_url: str = "") -> None:
     """Play the story in `folder` with its site in `site`."""
     sink = SinkThread()
-    files = {name: (folder / f"{name}.yaml").read_text("utf-8") for name in ("gateway", "people", "rules") if (folder / f"{name}.yaml").exists()}
+    files = {
+        name: (folder / f"{name}.yaml").read_text("utf-8")
+        for name in ("gateway", "people", "rules")
+        if (folder / f"{name}.yaml").exists()
+    }
     write_site(site, **files)
     gateway = (site / "gateway.yaml").read_text("utf-8").replace("maildir:var/mail", f"'smtp://127.0.0.1:{sink.port}'")
     if store_url:

@@ -48,7 +48,14 @@ def add_arrivals(tx, number, *, now=NOW, recipients=("s00001@sales.example.com",
         tx,
         [
             arrivals.Received(
-                now, "smtp", "192.0.2.1", "peer", "a@example.com", False, recipients, f"Subject: {n}\r\n\r\n".encode()
+                received_at=now,
+                door="smtp",
+                peer="192.0.2.1",
+                helo="peer",
+                return_path="a@example.com",
+                trusted=False,
+                recipients=recipients,
+                content=f"Subject: {n}\r\n\r\n".encode(),
             )
             for n in range(number)
         ],

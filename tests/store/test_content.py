@@ -73,8 +73,12 @@ def test_many_are_loaded_at_once_and_one_that_is_not_kept_is_a_lookup_error(stor
 
 
 def test_what_a_transaction_kept_is_gone_when_it_fails(store):
-    with pytest.raises(ZeroDivisionError), store.write() as tx:
-        content.keep(tx, b"x" * (content.CHUNK * 2))
-        raise ZeroDivisionError
+    def fail():
+        with store.write() as tx:
+            content.keep(tx, b"x" * (content.CHUNK * 2))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with store.read() as tx:
         assert count(tx, content_table) == count(tx, content_chunk) == 0
