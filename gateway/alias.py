@@ -72,6 +72,13 @@ class Addresses:
         """Return the address of a team, an intake or a reserved word."""
         return Address(local, self.domain)
 
+    def untagged(self, text: str) -> str:
+        """Return `text` with our tagged addresses as bare aliases: a tag is its reader's alone."""
+        tagged = re.compile(
+            rf"(?:\+|%2[Bb]|=2[Bb])[A-Za-z2-7]{{{TAG_LENGTH}}}(?=(?:@|%40|=40){re.escape(self.domain)})"
+        )
+        return tagged.sub("", text)
+
     def owns(self, address: Address) -> bool:
         """Whether an address is in our domain."""
         return address.domain == self.domain

@@ -113,10 +113,10 @@ class Node:
         sender = Sender(store, self._hop, lambda: self._site.people, self._wake_notify)
         traffic = Traffic()
         fan_out = FanOut(store, self._site, self._addresses, self._renderer, traffic, sender.wake)
-        notifier = Worker("notify", fan_out.step, maillog.fault)
+        notifier = Worker("notify", fan_out.step, _tell)
         receiver = Receiver(store, Desk(self._site, self._addresses), traffic, notifier.wake)
-        decider = Worker("decide", receiver.step, maillog.fault)
-        others = Worker("others", lambda: self._heard_others(others, decider, notifier, sender), maillog.fault)
+        decider = Worker("decide", receiver.step, _tell)
+        others = Worker("others", lambda: self._heard_others(others, decider, notifier, sender), _tell)
         self._workers = [decider, notifier, others]
         doors = Doors(Acceptor(store, self._site, self._addresses, traffic, decider.wake), settings.site.domain)
         metrics = MetricsServer(settings.metrics.listen, store) if settings.metrics else None
@@ -211,6 +211,14 @@ class Node:
                 message = f"another node runs on this store ({path} is locked); a SQLite store has one node"
                 raise CannotStart(message) from None
             yield file
+
+
+def _tell(what: str, error: BaseException) -> None:
+    """Log what stopped a step: a store that is away is no fault of ours."""
+    if isinstance(error, Away):
+        maillog.away("store", error)
+    else:
+        maillog.fault(what, error)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

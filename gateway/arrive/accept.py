@@ -60,7 +60,6 @@ class Acceptor:
 
     async def recipient(self, text: str) -> Status:
         """Return whether we take mail for `text`, an address as RCPT gave it."""
-        self._traffic.arriving()
         address = parse_address(text)
         if address is None and text.lower() == "postmaster":
             return RECIPIENT_OK

@@ -40,11 +40,11 @@ def authorise(question: Question) -> Disposition:
         return ACCEPT if sure else hold("not authenticated", f"a {q.wish} needs its author to be authenticated")
     if q.wish == "unfollow" and q.role == "person" and not sure:
         return hold("not authenticated", "a command needs its author to be authenticated")
-    if q.tag == "own" or q.released:
+    if q.released:
         return ACCEPT
     if q.role not in _INSIDE:
         return hold("stranger", "the author neither follows the record nor is its customer")
-    if sure:
+    if sure or q.tag == "own":
         return ACCEPT
     other = "; the reply address is another reader's" if q.tag == "other" else ""
     return hold("not authenticated", f"nothing proves that the author wrote it{other}")

@@ -11,7 +11,7 @@ from gateway.decide.disposition import hold
 from gateway.decide.place import Incoming, Place, keep_aside, tell_held
 from gateway.decide.post import Desk
 from gateway.mail.quoting import split_reply
-from gateway.records.commands import FOLLOW, NOTE, UNFOLLOW, Given
+from gateway.records.commands import FOLLOW, NOTE, UNFOLLOW, Given, may_mean_note
 from gateway.records.kinds import DEFAULT_SUBTYPES, matches
 from gateway.records.record import CUSTOMER, Choice
 from gateway.store import followers, messages, notices
@@ -41,8 +41,10 @@ def note_words(given: Sequence[Given]) -> list[str]:
     return [" ".join(each.arguments) for each in given if each.command is NOTE and each.arguments]
 
 
-def mistake(desk: Desk, where: Place, given: Sequence[Given]) -> Mistake | None:
-    """Return the first command that cannot be carried out, or None."""
+def mistake(desk: Desk, where: Place, given: Sequence[Given], text: str) -> Mistake | None:
+    """Return the first command that cannot be carried out, or a note that `text` hides, or None."""
+    if not asks_note(given) and where.action != NOTE.name and may_mean_note(text):
+        return Mistake("/note", ("/note", "/備註"))
     known = [subtype.name for subtype in desk.site.rules.kinds.of_record(where.record.kind)]
     for each in given:
         if each.command is None:
@@ -90,7 +92,7 @@ def follow(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
         return keep_aside(tx, desk, incoming, where, decided)
     words = tuple(split_reply(incoming.mail.text).text.split("\n", 1)[0].split())
     given = Given(where.action, _COMMANDS[where.action], words)
-    if mistake(desk, where, [given]) is not None:
+    if mistake(desk, where, [given], "") is not None:
         given = Given(where.action, given.command, ())
     scope = f"record:{where.record.id}:{where.action}"
     if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":

@@ -84,7 +84,8 @@ def _role(identity: Identity, record: Record, their: Sequence[Follower]) -> Role
         return "person"
     if record.customer.owns(identity.email):
         return "customer"
-    return "follower" if any(identity.email in follower.emails for follower in their) else "stranger"
+    follows = any(identity.email in follower.emails and "*" not in follower.without for follower in their)
+    return "follower" if follows else "stranger"
 
 
 def _tag(tx: Transaction, desk: Desk, identity: Identity, record: Record, reader: int | None) -> Tag:

@@ -7,6 +7,7 @@ share a commit, each in a savepoint of its own.
 times, then the arrival is shunted with its octets, and the next one goes on. Nothing is lost.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from gateway.store.session import Away, Store, Transaction
 from gateway.worker import Traffic, now_ms
 
 BATCH = 50
+_OUR_ID = re.compile(r"[a-z0-9]+\.[0-9a-f]{24}@[a-z0-9.-]+")
 TOGETHER = 16 * 1024 * 1024  # octets of mails in memory at once
 RETRY_MS = 5_000
 
@@ -56,6 +58,7 @@ class Receiver:
             claims = arrivals.claim(tx, now_ms(), BATCH)
         if not claims:
             return 0
+        claims = self._without_deadly(claims)
         with self._store.read() as tx:
             groups = arrivals.by_size(tx, claims, TOGETHER)
         for n, group in enumerate(groups):
@@ -64,7 +67,17 @@ class Receiver:
             except Away:
                 self._hand_back([claimed for left in groups[n:] for claimed in left])
                 raise
-        return len(claims)
+        return max(len(claims), 1)
+
+    def _without_deadly(self, claims: list[Claim]) -> list[Claim]:
+        """Shunt, before a look at it, what was claimed alone too often: it ended the process each time."""
+        deadly = [claimed for claimed in claims if claimed.attempts > TRIES]
+        for claimed in deadly:
+            reason = "the node ended each time it was handled"
+            with self._store.write() as tx:
+                arrivals.shunt(tx, claimed, reason, now_ms())
+            maillog.shunted("arrival", claimed.id, reason)
+        return [claimed for claimed in claims if claimed not in deadly]
 
     def _step_group(self, group: list[Claim]) -> None:
         with self._store.read() as tx:
@@ -182,7 +195,8 @@ def _name(target: Target) -> str:
 def _serve(tx: Transaction, desk: Desk, read: Read, recipient: Recipient, target: Target, now: int) -> Settled:
     automatic = why_automatic(read.mail, read.arrival.return_path)
     incoming = Incoming(read.arrival, recipient, read.mail, read.identity, automatic, now)
-    if read.mail.message_id.lower().endswith("@" + desk.addresses.domain):
+    ours = _OUR_ID.fullmatch(read.mail.message_id) and read.mail.message_id.endswith("@" + desk.addresses.domain)
+    if ours and not isinstance(target, ReturnPath):
         return Settled("discarded", "own mail", "a mail of ours came back to us")
     match target:
         case ReturnPath(delivery):

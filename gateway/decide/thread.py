@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+from gateway.alias import RecordAddress
 from gateway.decide import command
 from gateway.decide.authorise import Question, Wish, authorise, authorise_team
 from gateway.decide.disposition import Disposition, hold
 from gateway.decide.place import Incoming, Place, keep_aside
 from gateway.decide.post import Desk, Text, post
+from gateway.mail.address import parse_address
 from gateway.mail.quoting import split_reply, without_quotes
 from gateway.records.commands import Given, split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
@@ -33,7 +35,8 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     decided = _decide(tx, desk, incoming, where, wish)
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
-    if (mistake := command.mistake(desk, where, given)) is not None:
+    own = text if incoming.identity.person is not None and not is_note and not incoming.automatic else ""
+    if (mistake := command.mistake(desk, where, given, own)) is not None:
         return command.refuse(tx, incoming, where, mistake)
     scope = f"record:{where.record.id}"
     effect = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest)
@@ -46,10 +49,17 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     if effect == "other body":
         defects.append("another mail with this Message-ID says something else")
     if where.parent is not None and where.parent.internal and not is_note:
-        text = without_quotes(text)
-    text = "\n".join([*command.note_words(given), text]).strip("\n")
-    posted = _post(tx, desk, incoming, where, is_note=is_note, said=Text(text, reply.quoted), defects=defects)
+        text = _without_lines_of(where.parent.text, without_quotes(text))
+    text = desk.addresses.untagged("\n".join([*command.note_words(given), text]).strip("\n"))
+    said = Text(text, desk.addresses.untagged(reply.quoted))
+    posted = _post(tx, desk, incoming, where, is_note=is_note, said=said, defects=defects)
     return replace(posted, cause="automatic" if incoming.automatic else "")
+
+
+def _without_lines_of(internal: str, text: str) -> str:
+    """Return `text` without the lines that stand in an internal message, however they were marked as quoted."""
+    known = {line.strip() for line in internal.split("\n")}
+    return "\n".join(line for line in text.split("\n") if len(line.strip()) < 8 or line.strip(" >|\t") not in known)
 
 
 def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish: Wish) -> Disposition:
@@ -90,7 +100,7 @@ def _post(
         Author(person.key if person else "", identity.name, identity.email),
         replace(
             said,
-            subject=mail.subject,
+            subject=desk.addresses.untagged(mail.subject),
             attachments=mail.attachments,
             original_id=mail.message_id,
             addressed=tuple(dict.fromkeys(address.key for address in outside)),
@@ -101,12 +111,24 @@ def _post(
                 added=added,
                 authenticated=how,
                 answered=answered,
+                quiet=_in_bcc(desk, incoming, where),
             ),
         ),
         incoming.now,
         parent=where.parent,
     )
     return Settled("posted", record_id=where.record.id, message_id=posted.message)
+
+
+def _in_bcc(desk: Desk, incoming: Incoming, where: Place) -> bool:
+    """Whether one of our people put the record in Bcc: To and Cc are there, and do not name it."""
+    mail = incoming.mail
+    named = [desk.addresses.read(mailbox.address) for mailbox in (*mail.to, *mail.cc)]
+    shown = mail.header.first("to") or mail.header.first("cc")
+    is_named = any(isinstance(each, RecordAddress) and each.ref == where.record.ref for each in named)
+    address = parse_address(incoming.recipient.address)
+    by_alias = address is not None and desk.addresses.read(address) == RecordAddress(where.record.ref, where.action)
+    return incoming.identity.person is not None and bool(shown) and not is_named and by_alias
 
 
 def _newcomers(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, named: list[str]) -> tuple[str, ...]:

@@ -79,9 +79,14 @@ def _domain(text: str) -> str | None:
     return None
 
 
+def without_unseen(text: str) -> str:
+    """Return `text` without bidi controls and zero-width marks: what looks the same is the same."""
+    return _UNSEEN.sub("", text)
+
+
 def clean_name(text: str, longest: int = _NAME_MAX) -> str:
     """Return a name fit to show: one line, no controls, no bidi or zero-width marks, at most `longest`."""
-    text = unicodedata.normalize("NFKC", _UNSEEN.sub("", text[: longest * 4]))
+    text = unicodedata.normalize("NFKC", without_unseen(text[: longest * 4]))
     shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)
     return " ".join(shown.split())[:longest].strip()
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.mail.address import Address, clean_name
+from gateway.mail.address import Address, clean_name, without_unseen
 
 HEADER_OCTETS_MAX = 256 * 1024
 FIELDS_MAX = 1_000
@@ -115,8 +115,11 @@ def _octets_to_text(body: bytes) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return `text` as one line without control characters: fit for a header, a log, a subject."""
-    return " ".join(_CONTROL.sub(" ", text).split())
+    """Return `text` as one line without control characters: fit for a header, a log, a subject.
+
+    Bidi controls and zero-width marks go too: what is shown is what stands there.
+    """
+    return " ".join(_CONTROL.sub(" ", without_unseen(text)).split())
 
 
 def text_field(name: str, text: str) -> bytes:

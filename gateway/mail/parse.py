@@ -22,6 +22,8 @@ from gateway.mail.header import Header, one_line, split_mail
 from gateway.mail.html import html_to_text
 
 PARTS_MAX = 1_000
+NESTED_MAX = 100  # multiparts and mails inside a mail
+BOUNDARIES_MAX = 5_000  # lines that may begin a part
 TEXT_MAX = 1_000_000  # characters of text that are kept
 SUBJECT_MAX = 500
 _FILE_NAME_MAX = 1_000  # characters of an attachment's name that are looked at
@@ -123,6 +125,17 @@ def _date(field: str) -> int | None:
         return None
 
 
+def _bomb(header: Header, body: bytes) -> str:
+    """Return why the structure of a mail is not even looked at, or "": the parser recurses, and builds it all first."""
+    low = body.lower()
+    nested = low.count(b"boundary=") + low.count(b"message/rfc822")
+    if nested > NESTED_MAX:
+        return "more nested parts than we read"
+    if "multipart" in header.first("content-type").lower() and body.count(b"\n--") > BOUNDARIES_MAX:
+        return "more parts than we read"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Leaf:
     media_type: str
@@ -136,6 +149,9 @@ class _Leaf:
 
 def _leaves(header: Header, body: bytes, defects: list[str]) -> list[_Leaf]:
     """Give the parser a header of our own making, so that no header can stop it."""
+    if why := _bomb(header, body):
+        defects.append(why)
+        return [_Leaf("text/plain", "", "", body[:TEXT_MAX], "", attached=False, alternative=False)]
     lines = [f"{name}: {header.first(name)}\r\n" for name in _STRUCTURE if header.first(name)]
     payload = "".join(lines).encode("utf-8", "replace") + b"\r\n" + body
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.mail.parse import Mail
+from gateway.mail.status import readable
 
 _STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})")
 _FIELD = re.compile(r"^(action|status|diagnostic-code)[ \t]*:[ \t]*(.{0,500})", re.IGNORECASE | re.MULTILINE)
@@ -32,7 +33,7 @@ def read_report(mail: Mail) -> Report | None:
     fields: dict[str, str] = {}
     text = _FOLD.sub(" ", mail.report[:64_000].decode("utf-8", "replace"))
     for name, value in _FIELD.findall(text):
-        fields.setdefault(name.lower(), " ".join(value.split()))
+        fields.setdefault(name.lower(), readable(value))
     status = _STATUS.search(fields.get("status", ""))
     said = status[0] if status else ""
     diagnostic = fields.get("diagnostic-code", "").partition(";")[2].strip() or fields.get("diagnostic-code", "")

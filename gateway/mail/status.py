@@ -34,4 +34,10 @@ def parse_reply(code: int, text: str) -> Status:
     match = _REPLY.match(f"{code} {text}")
     enhanced = f"{match[3]}.{match[4]}" if match and match[2] == str(severity) else "0.0"
     said = match[5] if match else text
-    return Status(severity, code % 100, enhanced, " ".join(said.split())[:500])
+    return Status(severity, code % 100, enhanced, readable(said))
+
+
+def readable(text: str) -> str:
+    """Return what a server said as one line that can be stored and shown: no controls, no half characters."""
+    shown = text.encode("utf-8", "replace").decode("utf-8")
+    return " ".join("".join(char if char.isprintable() else " " for char in shown).split())[:500]

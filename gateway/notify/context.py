@@ -130,14 +130,20 @@ def _mailto(address: str, subject: str, body: str = "") -> str:
 
 
 def shown_author(site: Site, message: Message) -> str:
-    """Return the name an author is shown by: never without an address where there is no name."""
-    return message.author.name or message.author.email or site.settings.site.name
+    """Return the name an author is shown by; a name from outside that could pass for another's is not shown."""
+    author = message.author
+    if author.outsider and author.name:
+        taken = {person.name.casefold() for person in site.people.by_key.values()}
+        if any(char in "<>@" for char in author.name) or author.name.casefold() in taken:
+            return author.email
+    return author.name or author.email or site.settings.site.name
 
 
 def _with_address(site: Site, message: Message) -> str:
     """Return an author as those inside see them: an outsider's name is never shown without the address."""
     author = message.author
-    return f"{author.name} <{author.email}>" if author.outsider and author.name else shown_author(site, message)
+    shown = shown_author(site, message)
+    return f"{shown} <{author.email}>" if author.outsider and shown != author.email else shown
 
 
 def _name(site: Site, key: str) -> str:

@@ -80,7 +80,10 @@ class FanOut:
         return len(claims) + len(due)
 
     def _fan_out(self, claims: Sequence[Claim]) -> None:
-        by_id = {claimed.id: claimed for claimed in claims}
+        deadly = [claimed for claimed in claims if claimed.attempts > TRIES]
+        for claimed in deadly:
+            self._set_aside(claimed, RuntimeError("the node ended each time it was handled"))
+        by_id = {claimed.id: claimed for claimed in claims if claimed not in deadly}
         try:
             with self._store.read() as tx:
                 gathered = _gather(tx, self._site, by_id)

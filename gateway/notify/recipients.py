@@ -112,25 +112,37 @@ def _outsider(email: str, record: Record, their: Sequence[Follower]) -> Follower
 def _judge(
     message: Message, subtype: Subtype, follower: Follower, grant: Grant | str, suppressed: Collection[str]
 ) -> Heard | str:
-    if message.author.email in follower.emails or (message.author.who and message.author.who == follower.who):
-        return "did it themselves" if subtype.transition else "wrote it themselves"
+    email = next((email for email in _in_order(message, follower) if email not in suppressed), "")
+    if why_not := _why_not(message, subtype, follower, grant, email):
+        return why_not
     if isinstance(grant, str):
         return grant
-    if message.details.automatic:
-        return f"automatic mail is filed, not passed on ({message.details.automatic})"
-    if follower.outsider and (subtype.internal or message.internal):
-        return "an outsider never hears of an internal subtype"
-    if any(email in message.addressed for email in follower.emails):
-        return "stands in To or Cc of the mail itself"
-    email = next((email for email in _in_order(message, follower) if email not in suppressed), "")
-    if not email:
-        return "mail to the address is suppressed"
-    if grant.delivery == "none":
-        return "wants no mail (delivery: none)"
     follows = bool(follower.grants) and grant.reason.code not in ("addressed", "answered")
-    return Heard(
-        follower.who, email, follower.name, follower.outsider, follower.language, grant.reason, grant.delivery, follows
+    reason, way = grant.reason, grant.delivery
+    return Heard(follower.who, email, follower.name, follower.outsider, follower.language, reason, way, follows)
+
+
+def _why_not(message: Message, subtype: Subtype, follower: Follower, grant: Grant | str, email: str) -> str:
+    """Return why a follower does not hear; the order is that in which people would ask."""
+    said = message.details
+    wrote = message.author.email in follower.emails or (message.author.who and message.author.who == follower.who)
+    reasons = (
+        (wrote, "did it themselves" if subtype.transition else "wrote it themselves"),
+        (isinstance(grant, str), str(grant)),
+        (said.automatic, f"automatic mail is filed, not passed on ({said.automatic})"),
+        (said.quiet, "the record stood in Bcc: filed quietly"),
+        (
+            follower.outsider and (subtype.internal or message.internal),
+            "an outsider never hears of an internal subtype",
+        ),
+        (
+            any(each in message.addressed for each in follower.emails),
+            "stands in To or Cc of the mail itself",
+        ),
+        (not email, "mail to the address is suppressed"),
+        (isinstance(grant, Grant) and grant.delivery == "none", "wants no mail (delivery: none)"),
     )
+    return next((reason for holds, reason in reasons if holds), "")
 
 
 def _in_order(message: Message, follower: Follower) -> Sequence[str]:

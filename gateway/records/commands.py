@@ -4,9 +4,12 @@ A command is a line that begins with `/`, or the address of its own that an alia
 """
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from gateway.mail.address import without_unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ NOTE = Command("note", "備註")
 FOLLOW = Command("follow", "訂閱", "[SUBTYPE…]")
 UNFOLLOW = Command("unfollow", "取消訂閱", "[SUBTYPE…]")
 COMMANDS = (NOTE, FOLLOW, UNFOLLOW)
+_MEANT_NOTE = re.compile(r"[*_>\"'`\s]*[/\\⁄∕](?:note\b|備註)", re.IGNORECASE)
 _BY_WORD = {word: command for command in COMMANDS for word in (command.name, command.chinese)}
 
 
@@ -49,13 +53,25 @@ def split_commands(text: str) -> tuple[tuple[Given, ...], str]:
     given: list[Given] = []
     at = 0
     while at < len(lines):
-        line = unicodedata.normalize("NFKC", lines[at]).strip()
+        line = _looked_at(lines[at])
         if line and not _looks_given(line):
             break
         if line:
             given.append(_read(line[1:]))
         at += 1
     return tuple(given), "\n".join(lines[at:]).strip("\n") if given else text
+
+
+def may_mean_note(text: str) -> bool:
+    """Whether a line of `text` looks as if its author meant `/note`, though it does not stand at the top.
+
+    A false alarm costs sending a mail again; a miss shows the customer what was meant for those inside.
+    """
+    return any(_MEANT_NOTE.match(_looked_at(line)) for line in text.split("\n"))
+
+
+def _looked_at(line: str) -> str:
+    return unicodedata.normalize("NFKC", without_unseen(line)).strip()
 
 
 def _looks_given(line: str) -> bool:

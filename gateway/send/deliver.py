@@ -11,6 +11,7 @@ same octets, the same Message-ID.
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -228,10 +229,21 @@ class Sender:
                 continue
             except Exception as error:  # noqa: BLE001
                 maillog.fault("send", error)
+                await asyncio.to_thread(self._settle_singly, outcomes)
             self._in_hand -= len(outcomes)
             self._woken.set()
             if self._stopping and not self._in_hand:
                 self._idle.set()
+
+    def _settle_singly(self, outcomes: list[Outcome]) -> None:
+        """Settle each alone, so that one that cannot be written does not undo what is known of the others."""
+        for outcome in outcomes:
+            for each in (outcome, dataclasses.replace(outcome, answer="unreadable answer")):
+                try:
+                    self._settle([each])
+                    break
+                except Exception as error:  # noqa: BLE001
+                    maillog.fault("send", error)
 
     def _settle(self, outcomes: list[Outcome]) -> None:
         now = now_ms()

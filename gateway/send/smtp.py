@@ -18,7 +18,7 @@ import aiosmtplib
 
 from gateway.config import NextHop
 from gateway.mail.address import Address
-from gateway.mail.status import Status, parse_reply
+from gateway.mail.status import Status, parse_reply, readable
 
 CONNECT_S = 30.0
 COMMAND_S = 300.0
@@ -62,7 +62,7 @@ class Connection:
         except aiosmtplib.SMTPResponseException as refused:
             # Whatever the server says before a mail is begun is not about that mail.
             self.close()
-            return Status(4, refused.code % 100, "3.0", f"{refused.code} {refused.message}"[:300])
+            return Status(4, refused.code % 100, "3.0", readable(f"{refused.code} {refused.message}"))
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ssl.SSLError, ValueError) as error:
             self.close()
             return Status(4, 51, "4.1", _said("cannot connect", error))
@@ -147,4 +147,4 @@ class Connection:
 
 
 def _said(what: str, error: BaseException) -> str:
-    return f"{what}: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    return readable(f"{what}: {type(error).__name__}: {error}")

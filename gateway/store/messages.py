@@ -61,6 +61,7 @@ class Details:
     authenticated: str = ""
     announced: str = ""  # the id of the event
     answered: str = ""  # the outside address whose message this answers
+    quiet: bool = False  # the record stood in Bcc: filed, and nobody told
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ Id = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _id() -> Column[int]:
+    """Number rows; never the same number twice, for ids stand in addresses that outlive their rows."""
     return Column("id", Id, primary_key=True)
 
 
@@ -95,6 +96,7 @@ arrival = Table(
     Column("content", LargeBinary(32), ForeignKey("content.digest"), nullable=False),
     Column("state", String(16), nullable=False),  # pending → handled
     *_work(),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 Index(
     "ix_arrival_due",
@@ -115,6 +117,7 @@ arrival_recipient = Table(
     _ref("record_id", "record", null=True),
     _ref("message_id", "message", null=True),
     _at("settled_at", null=True),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 Index(
     "ix_arrival_recipient_kept", arrival_recipient.c.state,
@@ -139,6 +142,7 @@ record = Table(
     Column("lines", JSON, nullable=False),
     Column("origin", String(48), nullable=False),
     _at("created_at"), _at("changed_at"),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 Index("ix_record_kind", record.c.kind, record.c.id)
 counter = Table(
@@ -154,11 +158,13 @@ choice = Table(
     Column("without", JSON, nullable=False),
     Column("how", String(40), nullable=False),
     UniqueConstraint("record_id", "who"),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 reader = Table(
     "reader", metadata,
     _id(),
     Column("who", String(400), nullable=False, unique=True),  # person:KEY or an address
+    sqlite_autoincrement=True,
 )  # fmt: skip
 
 # ---- threads
@@ -188,6 +194,7 @@ message = Table(
     Column("state", String(16), nullable=False),  # pending → fanned out, shunted
     *_work(),
     UniqueConstraint("id", "internal"),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 Index("ix_message_record", message.c.record_id, message.c.id)
 Index("ix_message_author", message.c.record_id, message.c.author_email, message.c.at)
@@ -205,6 +212,7 @@ attachment = Table(
     Column("media_type", String(127), nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("content", LargeBinary(32), ForeignKey("content.digest"), nullable=False),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 # Law 2: one effect per mail. `scope` is a record and an action, or an intake.
 effect = Table(
@@ -228,6 +236,7 @@ body = Table(
     _id(),
     Column("content", LargeBinary(32), ForeignKey("content.digest"), nullable=False),
     Column("signed_hash", LargeBinary(32), nullable=False),  # SHA-256 as DKIM "simple" sees it
+    sqlite_autoincrement=True,
 )  # fmt: skip
 delivery = Table(
     "delivery", metadata,
@@ -248,6 +257,8 @@ delivery = Table(
     ForeignKeyConstraint(["message_id", "internal"], ["message.id", "message.internal"], name="fk_delivery_message"),
     # Law 5: what is internal has no recipient outside.
     CheckConstraint("NOT (internal AND outsider)", name="note_stays_inside"),
+    UniqueConstraint("message_id", "recipient"),  # nobody gets one message twice
+    sqlite_autoincrement=True,
 )  # fmt: skip
 _WAITING = text("state IN ('queued', 'deferred')")
 Index("ix_delivery_due", delivery.c.due_at, sqlite_where=_WAITING, postgresql_where=_WAITING)
@@ -255,6 +266,7 @@ attempt = Table(
     "attempt", metadata,
     _id(), _ref("delivery_id", "delivery", index=True), _at("at"),
     Column("answer", Text, nullable=False),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 suppression = Table(
     "suppression", metadata,
@@ -277,6 +289,7 @@ notice = Table(
     Column("state", String(16), nullable=False),  # pending → fanned out, shunted
     *_work(),
     UniqueConstraint("kind", "email", "day"),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 Index(
     "ix_notice_due", notice.c.due_at, sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")

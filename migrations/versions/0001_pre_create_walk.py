@@ -1,6 +1,6 @@
 """Create the tables of the walk.
 
-Revision: 0001, after
+Revision: 0001, the first.
 """
 
 import sqlalchemy as sa
@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("who", sa.String(length=400), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reader")),
         sa.UniqueConstraint("who", name=op.f("uq_reader_who")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "record",
@@ -58,6 +59,7 @@ def upgrade() -> None:
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_record")),
         sa.UniqueConstraint("ref", name=op.f("uq_record_ref")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("record", schema=None) as batch_op:
         batch_op.create_index("ix_record_kind", ["kind", "id"], unique=False)
@@ -86,6 +88,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["content"], ["content.digest"], name=op.f("fk_arrival_content")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_arrival")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("arrival", schema=None) as batch_op:
         batch_op.create_index(
@@ -103,6 +106,7 @@ def upgrade() -> None:
         sa.Column("signed_hash", sa.LargeBinary(length=32), nullable=False),
         sa.ForeignKeyConstraint(["content"], ["content.digest"], name=op.f("fk_body_content")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_body")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "choice",
@@ -115,6 +119,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["record_id"], ["record.id"], name=op.f("fk_choice_record_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_choice")),
         sa.UniqueConstraint("record_id", "who", name=op.f("uq_choice_record_id_who")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "content_chunk",
@@ -151,6 +156,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["record_id"], ["record.id"], name=op.f("fk_notice_record_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notice")),
         sa.UniqueConstraint("kind", "email", "day", name=op.f("uq_notice_kind_email_day")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("notice", schema=None) as batch_op:
         batch_op.create_index(
@@ -195,6 +201,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
         sa.UniqueConstraint("id", "internal", name=op.f("uq_message_id_internal")),
         sa.UniqueConstraint("message_id", name=op.f("uq_message_message_id")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("message", schema=None) as batch_op:
         batch_op.create_index("ix_message_author", ["record_id", "author_email", "at"], unique=False)
@@ -226,6 +233,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["message_id"], ["message.id"], name=op.f("fk_arrival_recipient_message_id")),
         sa.ForeignKeyConstraint(["record_id"], ["record.id"], name=op.f("fk_arrival_recipient_record_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_arrival_recipient")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("arrival_recipient", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_arrival_recipient_arrival_id"), ["arrival_id"], unique=False)
@@ -248,6 +256,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["content"], ["content.digest"], name=op.f("fk_attachment_content")),
         sa.ForeignKeyConstraint(["message_id"], ["message.id"], name=op.f("fk_attachment_message_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attachment")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("attachment", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_attachment_message_id"), ["message_id"], unique=False)
@@ -278,6 +287,8 @@ def upgrade() -> None:
             ["message_id", "internal"], ["message.id", "message.internal"], name="fk_delivery_message"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
+        sa.UniqueConstraint("message_id", "recipient", name=op.f("uq_delivery_message_id_recipient")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.create_index(
@@ -297,6 +308,7 @@ def upgrade() -> None:
         sa.Column("answer", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["delivery_id"], ["delivery.id"], name=op.f("fk_attempt_delivery_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("attempt", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_attempt_delivery_id"), ["delivery_id"], unique=False)

@@ -86,6 +86,7 @@ class Figures:
     refused: int = 0
     posted: int = 0
     posted_unacked: int = 0
+    kept_twice: int = 0
     lost: int = 0
     dup_posts: int = 0
     ghost: int = 0
@@ -517,6 +518,7 @@ class Campaign:
         f.posted_unacked = len(posted.keys() - acked)
         r, a = tables.arrival_recipient.c, tables.arrival.c
         late = sa.select(sa.func.max(r.settled_at - a.received_at)).where(r.arrival_id == a.id)
+        f.kept_twice = tx.execute(sa.select(sa.func.count()).where(r.cause == "duplicate")).scalar_one()
         f.decided_max_s = (tx.execute(late).scalar() or 0) / 1000
         return expected
 

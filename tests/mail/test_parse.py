@@ -244,3 +244,21 @@ def test_more_parts_than_we_read_are_left_out_and_said():
 def test_text_beyond_what_we_keep_is_left_out_and_said():
     mail = check(mail_of("", b"x" * (TEXT_MAX + 10)))
     assert "text is longer than we keep" in mail.defects
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Content-Type: multipart/mixed; boundary=b0\r\n\r\n"
+        + b"".join(
+            b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (n - 1, n) for n in range(1, 60_000)
+        ),
+        b"Content-Type: message/rfc822\r\n\r\n" * 160_000,
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 1_000_000,
+    ],
+    ids=["nested multiparts", "mails in mails", "a million parts"],
+)
+def test_a_bomb_is_opaque_and_ends_no_process(content):
+    mail = parse(b"From: a@example.com\r\n" + content)
+    assert mail.author is not None
+    assert any("than we read" in defect for defect in mail.defects)
