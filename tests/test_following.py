@@ -70,9 +70,9 @@ def test_a_creator_who_is_no_person_does_not_follow():
         ("leader", {"cheng"}),
         ("salesperson", {"b"}),
         ("creator", {"d"}),
-        ("customer", {"acme"}),
-        ("wang@acme.example", {"acme"}),
-        ("w@acme.example", {"acme"}),
+        ("customer", {"wang@acme.example"}),
+        ("wang@acme.example", {"wang@acme.example"}),
+        ("w@acme.example", {"wang@acme.example"}),
         ("guest@other.example", {"guest@other.example"}),
         ("nobody", set()),
     ],
@@ -156,7 +156,7 @@ def test_people_stand_before_outsiders():
         Choice("guest@other.example", ("discussion",)),
         Choice("a", ("note",)),
     ]
-    assert list(found(record(), choices)) == ["a", "acme", "guest@other.example"]
+    assert list(found(record(), choices)) == ["a", "wang@acme.example", "guest@other.example"]
 
 
 def test_the_customer_of_a_record_without_one_is_nobody():

@@ -149,10 +149,17 @@ def assert_inert(html):
 
 
 def test_an_outsiders_name_is_shown_with_the_address_inside_and_escaped(house, renderer, addresses):
-    text, html = rendered(house, renderer, addresses, told(author="<b>Boss</b>", by=""))
-    assert "<b>Boss</b> <a@example.com>" in text
-    assert "&lt;b&gt;Boss&lt;/b&gt; &lt;a@example.com&gt;" in html
-    assert "<b>Boss" not in html
+    text, html = rendered(house, renderer, addresses, told(author="B & {{ 7*7 }}", by=""))
+    assert "B & {{ 7*7 }} <a@example.com>" in text
+    assert "B &amp; {{ 7*7 }} &lt;a@example.com&gt;" in html
+
+
+def test_an_outsiders_name_that_could_pass_for_an_address_or_a_person_is_not_shown(house, renderer, addresses):
+    for name in ("<b>Boss</b>", "賈小姐 <chia@example.com>", "chia@example.com"):
+        text, html = rendered(house, renderer, addresses, told(author=name, by=""))
+        assert name not in text
+        assert "<b>Boss" not in html
+        assert "a@example.com" in text
 
 
 def test_paragraphs_and_line_breaks_are_kept_and_escaped(house, renderer, addresses):

@@ -228,7 +228,7 @@ def sender_settles(bench, outcomes):
 def test_a_failed_notice_makes_no_further_notice(bench):
     with bench.store.write() as tx:
         kept = outbox.keep_body(tx, BODY, simple_body_hash(BODY))
-        new = NewDelivery(None, True, False, "a", "a@example.com", b"Subject: x\r\n", kept, return_path=False)  # noqa: FBT003
+        new = NewDelivery(None, True, False, "a", "a@example.com", b"Subject: x\r\n", kept, return_path=False)
         outbox.queue(tx, [new], now_ms())
     assert bench.send([1], at("RCPT", "550 5.1.1 nobody")) == ["failed"]
     assert bench.notices() == []
@@ -350,7 +350,7 @@ def test_a_group_with_one_forbidden_delivery_queues_none_of_it(bench):
     with pytest.raises(Conflict), bench.store.write() as tx:  # noqa: PT012
         kept = outbox.keep_body(tx, BODY, simple_body_hash(BODY))
         new = [
-            NewDelivery(bench.messages[True], True, outsider, "", "x@example.com", b"", kept)  # noqa: FBT003
+            NewDelivery(bench.messages[True], True, outsider, "", "x@example.com", b"", kept)
             for outsider in (False, True)
         ]
         outbox.queue(tx, new, now_ms())

@@ -24,8 +24,8 @@ def test_an_arrival_comes_back_as_it_was_received(store):
         arrivals.keep_many(
             tx,
             [
-                Received(NOW, "lmtp", "192.0.2.1", "peer", "", True, ("a@d", "b@d"), BytesIO(mail)),  # noqa: FBT003
-                Received(NOW + 1, "smtp", "::1", "x", "c@d", False, ("a@d",), b""),  # noqa: FBT003
+                Received(NOW, "lmtp", "192.0.2.1", "peer", "", True, ("a@d", "b@d"), BytesIO(mail)),
+                Received(NOW + 1, "smtp", "::1", "x", "c@d", False, ("a@d",), b""),
             ],
         )
     claims = claim(store, NOW + 1)
@@ -45,7 +45,7 @@ def test_an_arrival_comes_back_as_it_was_received(store):
 def test_arrivals_are_split_by_their_size_and_a_large_one_is_alone(store):
     with store.write() as tx:
         arrivals.keep_many(
-            tx, [Received(NOW, "smtp", "", "", "", False, ("a@d",), b"x" * n) for n in (10, 20, 500, 30, 30)]  # noqa: FBT003
+            tx, [Received(NOW, "smtp", "", "", "", False, ("a@d",), b"x" * n) for n in (10, 20, 500, 30, 30)]
         )  # fmt: skip
     claims = claim(store)
     with store.read() as tx:
