@@ -23,6 +23,7 @@ from gateway.arrive.smtp import Settings as DoorSettings
 from gateway.config import Settings, parse_listen
 from gateway.decide.post import Desk
 from gateway.decide.receive import Receiver
+from gateway.document import Problem
 from gateway.metrics import MetricsServer
 from gateway.notify.fanout import FanOut
 from gateway.notify.render import Renderer
@@ -79,6 +80,7 @@ class Node:
         self._workers: list[Worker] = []
         self._reload = asyncio.Event()
         self._stop = asyncio.Event()
+        self._told: list[Problem] = []
 
     async def run(self, ready: Callable[[dict[str, str]], None]) -> None:
         """Run until SIGTERM or SIGINT; `ready` is called with the doors' addresses once mail is taken.
@@ -86,6 +88,7 @@ class Node:
         SIGHUP, or a changed file, reloads people and rules.
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._site.remember()
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(THREADS, "store"))
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -182,7 +185,11 @@ class Node:
             if asked or await asyncio.to_thread(self._site.changed):
                 problems = await asyncio.to_thread(self._site.reload)
                 maillog.reloaded(len(problems))
-                if problems:
+                problems, before = list(problems), self._told
+                self._told = problems
+                if not problems:
+                    await asyncio.to_thread(self._site.remember)
+                elif problems != before:
                     await asyncio.to_thread(self._tell_problems, [str(problem) for problem in problems])
 
     def _tell_problems(self, problems: list[str]) -> None:

@@ -11,6 +11,7 @@ from gateway.mail.address import parse_address
 from gateway.people import Delivery, as_list
 from gateway.records.conditions import Condition, parse_condition
 from gateway.records.kinds import BUILT_IN, TEAM, Kind, Kinds, Subtype, matches
+from gateway.records.record import REFERENCE
 
 FILE = "rules.yaml"
 SPECIAL_FOLLOWERS = ("leader", "salesperson", "creator")
@@ -228,9 +229,13 @@ def _check_names(document: Document, read: _File) -> list[Problem]:
     """Teams, intake addresses and reserved words share one name space: the local parts we own."""
     problems = []
     for key in read.teams:
-        if key in RESERVED or not key.isascii() or not key.replace("-", "").isalnum() or not key.islower():
+        if key in RESERVED or not REFERENCE.fullmatch(key) or not key.islower():
             problems.append(
-                document.at_key(("teams", key), f"{key!r} cannot name a team", "use lower-case letters, digits and -")
+                document.at_key(
+                    ("teams", key),
+                    f"{key!r} cannot name a team",
+                    "use a lower-case letter, then up to 23 letters or digits",
+                )
             )
     taken: dict[str, str] = dict.fromkeys(read.teams, "a team")
     for n, intake in enumerate(read.intake):

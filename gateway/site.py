@@ -16,6 +16,8 @@ from gateway.mail.address import parse_address
 from gateway.people import People
 from gateway.rules import SPECIAL_FOLLOWERS, Rules
 
+IN_FORCE = "in-force"  # a folder in `state`
+
 
 @dataclass(frozen=True, slots=True)
 class InForce:
@@ -52,6 +54,15 @@ class Site:
         """Whether people.yaml or rules.yaml is not what was read last, good or bad."""
         return _digest(self.settings.folder) != self._seen
 
+    def remember(self) -> None:
+        """Keep a copy of the files in force, for commands that run while somebody edits them."""
+        copies = self.settings.state / IN_FORCE
+        copies.mkdir(parents=True, exist_ok=True)
+        for name in (people.FILE, rules.FILE):
+            new = copies / f".{name}"
+            new.write_bytes((self.settings.folder / name).read_bytes())
+            new.replace(copies / name)
+
     def reload(self) -> Sequence[Problem]:
         """Read people and rules again; return the problems that kept the old in force, if any."""
         self._seen = _digest(self.settings.folder)
@@ -62,8 +73,12 @@ class Site:
         return ()
 
 
-def load(path: Path) -> Site:
-    """Read the site whose gateway.yaml is at `path`. Raises `Bad` with all problems at once."""
+def load(path: Path, *, last_good: bool = False) -> Site:
+    """Read the site whose gateway.yaml is at `path`. Raises `Bad` with all problems at once.
+
+    With `last_good`, people and rules that cannot be used are those a node last had in force, and
+    what is wrong with the files stands in `notes`.
+    """
     problems: list[Problem] = []
     settings: Settings | None = None
     now: InForce | None = None
@@ -78,7 +93,12 @@ def load(path: Path) -> Site:
         now, more = _load_in_force(path.parent)
         notes += more
     except Bad as bad:
-        problems += bad.problems
+        copies = settings.state / IN_FORCE if settings else None
+        if last_good and copies and (copies / rules.FILE).exists():
+            now, _ = _load_in_force(copies)
+            notes += bad.problems
+        else:
+            problems += bad.problems
     if settings is None or now is None or problems:
         raise Bad(problems)
     if settings.filing is not None:

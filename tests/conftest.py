@@ -4,10 +4,18 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+import structlog
 
 from tests.kit.postgres import Postgres, need
 
 _NUMBERS = count(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_log():
+    """Let no test log into a stream that another captured and closed."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

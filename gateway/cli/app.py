@@ -103,7 +103,10 @@ def load_site() -> Site:
 def opened() -> Iterator[Open]:
     """Open the site and its store; on SQLite the schema is brought up to date. Raises `Away`."""
     maillog.configure(level="warning")
-    site = load_site()
+    site = load(config_path(), last_good=True)
+    for problem in site.notes:
+        if not problem.note:
+            say(f"{problem} (what was last in force is used)")
     store = open_site_store(site.settings)
     try:
         if schema.revision(store) != schema.newest():

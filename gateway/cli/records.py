@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from gateway.cli.app import NO, REFUSED, AsJson, Open, app, fail, iso, opened, out, say, show_json, show_table
-from gateway.decide.announce import Event, Problem, Refused, announce, parse_event
+from gateway.decide.announce import Problem, Refused, parse_event, take
 from gateway.following import Follower, followers
 from gateway.mail.address import parse_address
 from gateway.notify.recipients import choose
@@ -19,7 +19,7 @@ from gateway.records.record import CUSTOMER, Choice, Record
 from gateway.store import followers as store_followers
 from gateway.store import messages, records
 from gateway.store.messages import Author, Details, Message
-from gateway.store.session import Conflict, Transaction
+from gateway.store.session import Transaction
 from gateway.worker import now_ms
 
 _OCTETS_MAX = 64 * 1024 * 1024
@@ -59,41 +59,25 @@ def _events(text: str) -> Iterator[object]:
     """Give one event a line, or the one document (an object, or a list of them) that the text is."""
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 try:
                     yield json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     yield Refused((Problem(f"line {number}", line.strip()[:200], f"is no JSON: {error}"),))
         return
-    except RecursionError:
-        fail("the events are nested too deep", REFUSED)
     yield from whole if isinstance(whole, list) else [whole]
 
 
 def _announce_one(site: Open, given: object, folder: Path) -> dict[str, Any]:
     event = given if isinstance(given, Refused) else parse_event(given)
-    answer: dict[str, Any] | Refused = event if isinstance(event, Refused) else _take(site, event, folder)
+    answer = event if isinstance(event, Refused) else take(site.store, site.desk, event, folder, now_ms())
     if not isinstance(answer, Refused):
         return answer
     for problem in answer.problems:
         say(f"{problem.field}: {problem.value!r}: {problem.problem}")
     return {"error": [{"field": p.field, "value": p.value, "problem": p.problem} for p in answer.problems]}
-
-
-def _take(site: Open, event: Event, folder: Path) -> dict[str, Any] | Refused:
-    try:
-        return _take_once(site, event, folder)
-    except Conflict:  # the same id or reference was announced at the same moment: now it can be seen
-        return _take_once(site, event, folder)
-
-
-def _take_once(site: Open, event: Event, folder: Path) -> dict[str, Any] | Refused:
-    with site.store.write() as tx:
-        answer = announce(tx, site.desk, event, folder, now_ms())
-        site.store.wake_others(tx)
-    return answer
 
 
 @record.command(name="list")

@@ -24,7 +24,7 @@ from gateway.records.record import REFERENCE, TITLE_MAX, Line, Party, Record
 from gateway.rules import RESERVED
 from gateway.store import announced, records
 from gateway.store.messages import Author, Details
-from gateway.store.session import Transaction
+from gateway.store.session import Conflict, Store, Transaction
 
 ATTACHMENT_MAX = 25 * 1024 * 1024  # octets
 _PLAIN = ("changed", "message")
@@ -75,7 +75,7 @@ class Event(_Strict):
     lines: Annotated[list[_Line], Field(max_length=1_000)] | None = None
     body: Text_ = ""
     note: Text_ = ""
-    attachments: Annotated[list[Short], Field(max_length=50)] = Field(default_factory=list)
+    attachments: Annotated[list[str], Field(max_length=50)] = Field(default_factory=list)
     mailed: bool = False
 
 
@@ -130,6 +130,24 @@ class _Checked:
     attachments: tuple[Attachment, ...]
 
 
+def take(store: Store, desk: Desk, event: Event, folder: Path, now: int) -> dict[str, Any] | Refused:
+    """Take an event in a transaction of its own, or refuse it.
+
+    The same id or reference announced at the same moment is one event, and another that can be seen now.
+    """
+    try:
+        return _take_once(store, desk, event, folder, now)
+    except Conflict:
+        return _take_once(store, desk, event, folder, now)
+
+
+def _take_once(store: Store, desk: Desk, event: Event, folder: Path, now: int) -> dict[str, Any] | Refused:
+    with store.write() as tx:
+        answer = announce(tx, desk, event, folder, now)
+        store.wake_others(tx)
+    return answer
+
+
 def announce(tx: Transaction, desk: Desk, event: Event, folder: Path, now: int) -> dict[str, Any] | Refused:
     """Take an event, or refuse it; `folder` is what attachments are relative to."""
     if event.id is not None and (answer := announced.answer_to(tx, event.id)) is not None:
@@ -165,7 +183,7 @@ def _carry_out(tx: Transaction, desk: Desk, checked: _Checked, now: int) -> Post
         title=one_line(event.title)[:TITLE_MAX] if event.title else None,
         team=event.team,
         salesperson=event.salesperson,
-        customer=checked.customer,
+        customer=_merged(checked),
         origin=event.origin.upper() if event.origin else None,
         fields=event.fields,
         lines=tuple(Line(one_line(x.name), x.quantity, x.price) for x in event.lines)
@@ -188,6 +206,15 @@ def _carry_out(tx: Transaction, desk: Desk, checked: _Checked, now: int) -> Post
     return happen(tx, desk, checked.record, checked.subtype, edit, actor, said, now)
 
 
+def _merged(checked: _Checked) -> Party | None:
+    """Return the customer of an event; one without an address keeps what the record knows of theirs."""
+    given = checked.customer
+    if given is None or given.emails or checked.record is None:
+        return given
+    old = checked.record.customer
+    return Party(given.name or old.name, old.emails, given.language or old.language, old.key)
+
+
 def _speaker(event: Event, actor: Author) -> Author:
     return actor if event.actor else Author(name=actor.name)
 
@@ -206,19 +233,35 @@ def _check(tx: Transaction, desk: Desk, event: Event, folder: Path, problems: li
             problems.append(Problem(field, key, f"unknown person; the people are {', '.join(people.by_key)}"))
     if event.team and event.team not in rules.teams:
         problems.append(Problem("team", event.team, f"unknown team; the teams are {', '.join(rules.teams)}"))
-    if event.event == "message" and not event.body.strip():
-        problems.append(Problem("body", event.body, "a message needs a body"))
+    problems += _misplaced(event)
     if event.origin and not records.exists(tx, event.origin):
         problems.append(Problem("origin", event.origin, "there is no such record"))
     stage = event.fields.get("stage")
     kind = rules.kinds.kind_of(event.event)
     record = _check_ref(tx, desk, event, kind, subtype, problems)
     lead = (kind.name if kind else record.kind if record else "") == LEAD.name
-    if stage and lead and stage not in rules.lead_stages:
+    if event.event == "changed" and lead and record and "stage" in event.fields and stage != record.fields.get("stage"):
+        problems.append(Problem("fields.stage", stage or "", "a lead changes its stage by lead.stage"))
+    elif stage and lead and stage not in rules.lead_stages:
         problems.append(Problem("fields.stage", stage, f"unknown stage; the stages are {', '.join(rules.lead_stages)}"))
     return _Checked(
         event, kind, subtype, record, _check_customer(desk, event, problems), _check_files(event, folder, problems)
     )
+
+
+def _misplaced(event: Event) -> list[Problem]:
+    """Return what an event says that it cannot say: nothing of it is left out silently."""
+    if event.event == "changed":
+        said = {"body": event.body, "attachments": ", ".join(event.attachments)}
+        return [Problem(n, v[:200], "changed says nothing to anybody; use message") for n, v in said.items() if v]
+    if event.event != "message":
+        return []
+    changes = ("title", "customer", "salesperson", "team", "origin", "lines")
+    given = [name for name in changes if getattr(event, name) is not None] + ["fields"] * bool(event.fields)
+    problems = [Problem(name, "", "a message changes nothing; use changed") for name in given]
+    if not event.body.strip():
+        problems.append(Problem("body", event.body, "a message needs a body"))
+    return problems
 
 
 def _check_ref(

@@ -1,18 +1,20 @@
 """A mail to an intake address becomes a record."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.decide.authorise import Role, authorise_intake
 from gateway.decide.place import Incoming, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.decide.post import create as create_record
-from gateway.mail.address import parse_mailboxes
+from gateway.mail.address import parse_address, parse_mailboxes
 from gateway.mail.quoting import split_reply
-from gateway.records.lifecycle import Edit
-from gateway.records.record import Party
+from gateway.records.kinds import DEFAULT_SUBTYPES, LEAD
+from gateway.records.lifecycle import STAGE, Edit
+from gateway.records.record import CUSTOMER, Choice, Party, Record
 from gateway.rules import Intake
-from gateway.store import messages, notices, records
+from gateway.store import followers, messages, notices, records
 from gateway.store.arrivals import Settled
 from gateway.store.messages import Author, Details
 from gateway.store.notices import NewNotice
@@ -27,6 +29,7 @@ _FIELDS = {
     "stage": "stage", "階段": "stage", "phone": "phone", "電話": "phone",
 }  # fmt: skip
 _LINES_MAX = 20
+ADDED_MAX = 20  # outside addresses one mail can make followers
 
 
 def record_answered(tx: Transaction, found: Intake, incoming: Incoming) -> str:
@@ -53,6 +56,10 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     if decided.name != "accept":
         tell_held(tx, desk, incoming, decided.reason, None, [])
         return Settled("held", decided.cause, decided.reason)
+    if incoming.note:
+        reason = "an answer to a note creates nothing outsiders could hear of"
+        tell_held(tx, desk, incoming, reason, None, [])
+        return Settled("held", "note", reason)
     if messages.claim_effect(tx, _scope(found), incoming.original_id, mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail created a record already")
     reply = split_reply(mail.text)
@@ -61,7 +68,9 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     if outside:
         customer = file or Party(identity.name, (identity.email,))
     elif customer is not None:
-        customer = known(desk, customer)
+        customer = _outside(desk, known(desk, customer))
+    if found.creates == LEAD.name and fields.get(STAGE) not in desk.site.rules.lead_stages:
+        fields.pop(STAGE, None)
     edit = complete(
         desk,
         Edit(title=mail.subject or None, customer=customer, fields=dict(fields)),
@@ -70,13 +79,20 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     )
     actor = Author(identity.person.key if identity.person else "", identity.name, identity.email)
     said = Text(
-        rest, reply.quoted, mail.subject, mail.attachments, mail.message_id,
-        tuple(box.address.key for box in (*mail.to, *mail.cc) if not desk.addresses.owns(box.address)),
-        incoming.arrival.id,
-        Details(defects=mail.defects, authenticated=identity.how),
-    )  # fmt: skip
+        text=rest,
+        quoted=reply.quoted,
+        subject=mail.subject,
+        attachments=mail.attachments,
+        original_id=mail.message_id,
+        addressed=tuple(box.address.key for box in (*mail.to, *mail.cc) if not desk.addresses.owns(box.address)),
+        arrival_id=incoming.arrival.id,
+        vouched=identity.person is not None and identity.authenticated,
+        details=Details(defects=mail.defects, authenticated=identity.how),
+    )
     kind = desk.site.rules.kinds.by_name[found.creates]
     posted = create_record(tx, desk, kind, "", edit, actor, said, incoming.now, customer=outside)
+    if not outside and identity.authenticated:
+        _let_follow(tx, desk, posted.record, said.addressed)
     messages.effect_made(tx, _scope(found), incoming.original_id, mail.body_digest, posted.record.id)
     if identity.person is not None and identity.authenticated:
         data = {"what": "created", "answers": mail.message_id}
@@ -84,6 +100,23 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
             tx, NewNotice("transcript", identity.person.key, identity.email, data, posted.record.id), incoming.now
         )
     return Settled("posted", record_id=posted.record.id, message_id=posted.message)
+
+
+def _outside(desk: Desk, given: Party) -> Party | None:
+    """Return a customer, unless the line names one of our own people or an address of ours."""
+    for email in given.emails:
+        address = parse_address(email)
+        if desk.site.people.person(email) or address is None or desk.addresses.owns(address):
+            return None
+    return given
+
+
+def _let_follow(tx: Transaction, desk: Desk, record: Record, named: Sequence[str]) -> None:
+    """Make the outside addresses a person put in To or Cc follow the discussion from the start."""
+    for email in named[:ADDED_MAX]:
+        if desk.site.people.person(email) is None:
+            who = CUSTOMER if record.customer.owns(email) else email
+            followers.choose(tx, record.id, Choice(who, DEFAULT_SUBTYPES, how="cc"))
 
 
 def _scope(found: Intake) -> str:
@@ -145,7 +178,7 @@ def complete(desk: Desk, edit: Edit, *, salesperson: str, team: str) -> Edit:
     """Fill salesperson and team: from the event, then the customer's file, then `salesperson` and `team` given."""
     people, rules = desk.site.people, desk.site.rules
     file = people.customers.get(edit.customer.key) if edit.customer else None
-    seller = edit.salesperson or salesperson or (file.salesperson if file else "")
+    seller = edit.salesperson or (file.salesperson if file else "") or salesperson
     theirs = (file.team or rules.first_team(file.salesperson)) if file else ""
     chosen = edit.team or theirs or team or rules.first_team(seller)
     return replace(edit, salesperson=seller, team=chosen)

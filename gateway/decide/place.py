@@ -19,6 +19,7 @@ from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
 HELD_PAUSE_MS = 3_600_000
+SHOWN_MAX = 1_000  # characters of a held mail that its notice shows to those who decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Incoming:
     identity: Identity
     automatic: str
     now: int
+    note: bool = False  # one of our people answers a note, wherever it stands, or writes to a note address
 
     @property
     def original_id(self) -> str:
@@ -84,7 +86,11 @@ def _role(identity: Identity, record: Record, their: Sequence[Follower]) -> Role
         return "person"
     if record.customer.owns(identity.email):
         return "customer"
-    follows = any(identity.email in follower.emails and "*" not in follower.without for follower in their)
+    follows = any(
+        identity.email in follower.emails
+        and ("*" not in follower.without or any(grant.chosen for grant in follower.grants))
+        for follower in their
+    )
     return "follower" if follows else "stranger"
 
 
@@ -126,6 +132,7 @@ def tell_held(
             "subject": incoming.mail.subject,
             "record": record.ref if record else "",
             "reason": reason,
+            "text": incoming.mail.text[:SHOWN_MAX] if record is None else "",
         }
         new = NewNotice("held", person.key, person.email[0], data, record.id if record else None)
         notices.bundle(tx, new, incoming.now, HELD_PAUSE_MS)

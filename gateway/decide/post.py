@@ -38,6 +38,7 @@ class Text:
     original_id: str = ""
     addressed: tuple[str, ...] = ()
     arrival_id: int | None = None
+    vouched: bool = True
     details: Details = field(default_factory=Details)
 
 
@@ -78,6 +79,7 @@ def post(  # noqa: PLR0913 (a message has that many sides)
             details=said.details,
             arrival_id=said.arrival_id,
             attachments=said.attachments,
+            vouched=said.vouched,
         ),
     )
     return Posted(record, made, message_id, changes)

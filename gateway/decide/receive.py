@@ -21,7 +21,8 @@ from gateway.decide.post import Desk
 from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, route
 from gateway.mail.automatic import why_automatic
 from gateway.mail.parse import Mail, parse
-from gateway.store import arrivals, records
+from gateway.records.kinds import NOTE
+from gateway.store import arrivals, messages, records
 from gateway.store.arrivals import Arrival, Recipient, Settled
 from gateway.store.lease import TRIES, Claim
 from gateway.store.session import Away, Store, Transaction
@@ -154,6 +155,7 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
         for recipient in read.arrival.recipients
     ]
     author = read.identity.email or "(no single well-formed From)"
+    note = _is_note(tx, read, [target for _, target in routed])
     outcomes: list[Settled] = []
     served: set[str] = set()
     for recipient, target in sorted(routed, key=lambda pair: _precedence(pair[1])):
@@ -161,11 +163,18 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
         if name in served and name:
             outcome = Settled("done", "same record", "another recipient of this mail is the same record")
         else:
-            outcome = _serve(tx, desk, read, recipient, target, now)
+            outcome = _serve(tx, desk, read, recipient, target, now, note=note)
             served.add(name)
         arrivals.settle_recipient(tx, recipient.id, outcome, now, author, read.mail.subject)
         outcomes.append(outcome)
     return outcomes
+
+
+def _is_note(tx: Transaction, read: Read, targets: list[Target]) -> bool:
+    """Whether all a person says in this mail is a note: one address makes it so for all, and so does its parent."""
+    asked = any(isinstance(each, ToRecord | ToTeam) and each.action == NOTE.name for each in targets)
+    answers = (*read.mail.in_reply_to, *read.mail.references)
+    return read.identity.person is not None and (asked or messages.any_note(tx, answers))
 
 
 def _precedence(target: Target) -> int:
@@ -192,9 +201,11 @@ def _name(target: Target) -> str:
             return ""
 
 
-def _serve(tx: Transaction, desk: Desk, read: Read, recipient: Recipient, target: Target, now: int) -> Settled:
+def _serve(
+    tx: Transaction, desk: Desk, read: Read, recipient: Recipient, target: Target, now: int, *, note: bool
+) -> Settled:
     automatic = why_automatic(read.mail, read.arrival.return_path)
-    incoming = Incoming(read.arrival, recipient, read.mail, read.identity, automatic, now)
+    incoming = Incoming(read.arrival, recipient, read.mail, read.identity, automatic, now, note)
     ours = _OUR_ID.fullmatch(read.mail.message_id) and read.mail.message_id.endswith("@" + desk.addresses.domain)
     if ours and not isinstance(target, ReturnPath):
         return Settled("discarded", "own mail", "a mail of ours came back to us")

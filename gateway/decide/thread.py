@@ -6,6 +6,7 @@ from gateway.alias import RecordAddress
 from gateway.decide import command
 from gateway.decide.authorise import Question, Wish, authorise, authorise_team
 from gateway.decide.disposition import Disposition, hold
+from gateway.decide.intake import ADDED_MAX
 from gateway.decide.place import Incoming, Place, keep_aside
 from gateway.decide.post import Desk, Text, post
 from gateway.mail.address import parse_address
@@ -18,7 +19,6 @@ from gateway.store.arrivals import Settled
 from gateway.store.messages import Author, Details
 from gateway.store.session import Transaction
 
-ADDED_MAX = 20  # outside addresses one mail can make followers
 MINUTE_MS = 60_000
 
 
@@ -29,8 +29,7 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     text = reply.text
     if incoming.identity.person is not None and not incoming.automatic:
         given, text = split_commands(reply.text)
-    answers_note = where.parent is not None and where.parent.subtype == NOTE.name
-    is_note = where.action == "note" or answers_note or command.asks_note(given)
+    is_note = incoming.note or where.action == NOTE.name or command.asks_note(given)
     wish: Wish = "note" if is_note else "command" if given else "discussion"
     decided = _decide(tx, desk, incoming, where, wish)
     if decided.name != "accept":
@@ -89,8 +88,11 @@ def _post(
     added = () if is_note or incoming.automatic else _newcomers(tx, desk, incoming, where, [a.key for a in outside])
     how = identity.how or ("reply address" if where.tag == "own" else "released" if incoming.recipient.released else "")
     answered = ""
-    if where.parent is not None and where.parent.author.outsider and identity.person is not None and not is_note:
-        answered = where.parent.author.email
+    parent = where.parent
+    if parent is not None and parent.author.outsider and identity.person is not None and not is_note:
+        # References alone thread a mail; only In-Reply-To says whom it answers.
+        is_reply = bool({parent.message_id, parent.original_id} & set(mail.in_reply_to))
+        answered = parent.author.email if is_reply else ""
     person = identity.person
     posted = post(
         tx,
@@ -105,6 +107,7 @@ def _post(
             original_id=mail.message_id,
             addressed=tuple(dict.fromkeys(address.key for address in outside)),
             arrival_id=incoming.arrival.id,
+            vouched=identity.person is not None and identity.authenticated,
             details=Details(
                 automatic=incoming.automatic,
                 defects=tuple(defects),

@@ -11,11 +11,11 @@ from gateway.alias import Addresses
 from gateway.notify.recipients import Chosen, Heard
 from gateway.notify.render import Renderer, Value
 from gateway.records.conditions import number
-from gateway.records.kinds import Kinds, Subtype
+from gateway.records.kinds import TEAM, Kinds, Subtype
 from gateway.records.lifecycle import Change
 from gateway.records.record import Record
 from gateway.site import Site
-from gateway.store.messages import Kept, Message
+from gateway.store.messages import Message
 
 _SHOWN_FIELDS = {
     "state": "State", "title": "Title", "team": "Team", "salesperson": "Salesperson", "customer": "Customer",
@@ -45,7 +45,8 @@ class Told:
     subtype: Subtype
     record: Record
     chosen: Chosen
-    attachments: Sequence[Kept]
+    attachments: Sequence[str]
+    left_out: Sequence[str] = ()  # attachments too large to go along
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ def build(
         ],
         "total": _money(renderer, language, record.fields.get("amount", ""), record.fields.get("currency", "")),
         "valid_until": record.fields.get("valid_until", "")[:FIELD_SHOWN_MAX],
-        "attachments": [kept.name for kept in told.attachments],
+        "attachments": list(told.attachments),
+        "left_out": list(told.left_out),
         "others": [heard.name or heard.email for heard in told.chosen.hears] if inside else [],
         "added": list(message.details.added) if inside else [],
         "goes_to_customer": inside and message.author.outsider and message.subtype == "discussion",
@@ -184,3 +186,9 @@ def names(kinds: Kinds, told: Told) -> list[str]:
     own = told.subtype.name.partition(".")[2] or told.subtype.name
     mine = [f"{kind.name}/{own}"] if kind else []
     return [*mine, f"default/{own}", "default/event"]
+
+
+def subject_of(record: Record, *, answers: bool) -> str:
+    """Return the subject every mail of a record has: mail programs group a thread by it."""
+    ref = record.ref.lower() if record.kind == TEAM else record.ref
+    return f"{'Re: ' if answers else ''}[{ref}] {record.title}"

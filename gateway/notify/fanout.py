@@ -18,7 +18,7 @@ from gateway.notify.compose import Envelope, Part, SharedBody, header, shared_bo
 from gateway.notify.context import Audience, Told
 from gateway.notify.recipients import Chosen, Heard, choose
 from gateway.notify.render import Renderer
-from gateway.records.kinds import NOTE, TEAM, Subtype
+from gateway.records.kinds import NOTE, Subtype
 from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store import content, messages, notices, outbox, records
@@ -119,7 +119,8 @@ class FanOut:
             with self._store.read() as tx:
                 parts = _parts(tx, kept)
         chosen = choose(message, subtype, record, their, self._site.people, gathered.suppressed)
-        told = Told(message, subtype, record, chosen, kept)
+        names = [part.name for part in parts]
+        told = Told(message, subtype, record, chosen, names, [each.name for each in kept if each.name not in names])
         return self._worded(told, parts)
 
     def _worded(self, told: Told, parts: Sequence[Part]) -> Prepared:
@@ -161,7 +162,7 @@ class FanOut:
             sender=self._addresses.alias(record.ref, action),
             date=message.at,
             message_id=message.message_id,
-            subject=subject_of(record, answers=message.parent_id is not None),
+            subject=context.subject_of(record, answers=message.parent_id is not None),
             ancestors=message.ancestors,
             list_id=f"{team or record.kind}.{self._addresses.domain}",
             automatic="auto-generated" if told.subtype.transition or told.subtype.name == "assigned" else "",
@@ -243,11 +244,11 @@ def _gather(tx: Transaction, site: Site, ids: Iterable[int]) -> Gathered:
 
 def _parts(tx: Transaction, kept: Sequence[Kept]) -> list[Part]:
     """Return the attachments that go along; what is too much stays with the record."""
-    total = 0
+    room = ATTACHED_MAX
     parts = []
     for each in kept:
-        total += each.size
-        if total <= ATTACHED_MAX:
+        if each.size <= room:
+            room -= each.size
             parts.append(Part(each.name, each.media_type, content.load(tx, each.digest)))
     return parts
 
@@ -271,9 +272,3 @@ def as_stored(chosen: Chosen) -> tuple[list[dict[str, str]], list[dict[str, str]
     """Return who heard and who did not as they stand with the message."""
     hears = [{"who": h.who, "email": h.email, "reason": str(h.reason), "delivery": h.delivery} for h in chosen.hears]
     return hears, [{"who": left.who, "reason": left.reason} for left in chosen.not_hears]
-
-
-def subject_of(record: Record, *, answers: bool) -> str:
-    """Return the subject every mail of a record has: mail programs group a thread by it."""
-    ref = record.ref.lower() if record.kind == TEAM else record.ref
-    return f"{'Re: ' if answers else ''}[{ref}] {record.title}"

@@ -9,6 +9,7 @@ from gateway.alias import Addresses
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
 from gateway.notify.compose import Envelope, header, shared_body, shared_fields
+from gateway.notify.context import subject_of
 from gateway.notify.render import Renderer, Value
 from gateway.records.record import Record
 from gateway.site import Site
@@ -71,9 +72,7 @@ def _compose(
     body = shared_body(text, html, [])
     answers = str(each.data.get("answers", ""))
     subject = (
-        f"Re: [{record.ref}] {record.title}"
-        if record
-        else renderer.words(language)(_SUBJECTS.get(each.kind, "Replygate"))
+        subject_of(record, answers=True) if record else renderer.words(language)(_SUBJECTS.get(each.kind, "Replygate"))
     )
     envelope = Envelope(
         author=site.settings.site.name,
@@ -118,4 +117,4 @@ def _plain(value: object) -> Value:
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return one_line(str(value))
+    return "\n".join(one_line(line) for line in str(value).split("\n"))

@@ -117,7 +117,7 @@ def _judge(
         return why_not
     if isinstance(grant, str):
         return grant
-    follows = bool(follower.grants) and grant.reason.code not in ("addressed", "answered")
+    follows = bool(follower.grants)
     reason, way = grant.reason, grant.delivery
     return Heard(follower.who, email, follower.name, follower.outsider, follower.language, reason, way, follows)
 

@@ -133,7 +133,8 @@ def _indented(text: str, by: str = "    ") -> str:
 def tidy(text: str) -> str:
     """Return text without blanks at line ends and without more than one empty line at a time."""
     lines: list[str] = []
-    for line in (each.rstrip() for each in text.strip().split("\n")):
+    # "-- " is what mail programs know a signature by (RFC 3676 §4.3): its blank stays.
+    for line in (each if each == "-- " else each.rstrip() for each in text.strip().split("\n")):
         if line or (lines and lines[-1]):
             lines.append(line)
     return "\n".join(lines) + "\n"

@@ -69,6 +69,8 @@ def apply(record: Record, subtype: Subtype | None, edit: Edit, *, replace_teams:
             if stage == record.fields.get(STAGE):
                 return Refusal("fields.stage", stage, f"{record.ref} is already in stage {stage}")
         state = subtype.to or state
+    if subtype is not None and subtype.name == "lead.restored" and "reason" not in edit.fields:
+        edit = dataclasses.replace(edit, fields={**edit.fields, "reason": None})  # why it was lost is past
     changed = dataclasses.replace(
         record,
         state=state,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from gateway.mail.parse import Attachment
+from gateway.records.kinds import NOTE
 from gateway.records.lifecycle import Change
 from gateway.store import content, lease
 from gateway.store.lease import Claim
@@ -85,6 +86,7 @@ class NewMessage:
     details: Details = field(default_factory=Details)
     arrival_id: int | None = None
     attachments: tuple[Attachment, ...] = ()
+    vouched: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ def post(tx: Transaction, new: NewMessage) -> int:
             "original_id": new.original_id[:1000], "parent_id": new.parent_id, "ancestors": list(new.ancestors),
             "addressed": list(new.addressed), "changes": [[c.name, c.old, c.new] for c in new.changes],
             "details": details, "arrival_id": new.arrival_id, "state": "pending", "due_at": new.at,
+            "vouched": new.vouched,
         },
     ).scalar_one()  # fmt: skip
     if new.attachments:
@@ -177,6 +180,16 @@ def find_parent(tx: Transaction, record_id: int, ids: Sequence[str]) -> Message 
     rows = [*tx.execute(_BY_MESSAGE_ID, values), *tx.execute(_BY_ORIGINAL_ID, values)]
     ranked = sorted(rows, key=lambda row: min(_rank(wanted, row.message_id), _rank(wanted, row.original_id)))
     return _message(ranked[0]) if ranked else None
+
+
+def any_note(tx: Transaction, ids: Sequence[str]) -> bool:
+    """Whether one of `ids`, ours or an author's, is that of a note, in any thread."""
+    wanted = list(dict.fromkeys(ids))[:_WINDOW]
+    if not wanted:
+        return False
+    either = sa.or_(message.c.message_id.in_(_IDS), message.c.original_id.in_(_IDS))
+    query = sa.select(message.c.id).where(message.c.subtype == NOTE.name, either).limit(1)
+    return tx.execute(query, {"ids": wanted}).first() is not None
 
 
 def _rank(ids: Sequence[str], each: str) -> int:
@@ -237,9 +250,12 @@ def records_made(tx: Transaction, scope: str, ids: Sequence[str]) -> list[int]:
 
 
 def count_since(tx: Transaction, record_id: int, author_email: str, since: int) -> int:
-    """Return how many messages an author wrote to a record since then."""
+    """Return how many messages that nobody vouches for an author wrote to a record since then."""
     query = sa.select(sa.func.count()).where(
-        message.c.record_id == record_id, message.c.author_email == author_email, message.c.at >= since
+        message.c.record_id == record_id,
+        message.c.author_email == author_email,
+        message.c.at >= since,
+        message.c.vouched.is_(False),
     )
     return int(tx.execute(query).scalar_one())
 

@@ -176,7 +176,15 @@ def _said(error: Exception) -> str:
 
 
 def open_store(url: str, folder: Path) -> Store:
-    """Open `sqlite:///PATH` (relative to `folder`) or `postgresql://…`; nothing is created yet."""
+    """Open `sqlite:///PATH` (relative to `folder`) or `postgresql://…`. Raises `Away` if it cannot be one."""
+    try:
+        return _open(url, folder)
+    except (OSError, ValueError, sa.exc.ArgumentError) as error:
+        message = f"the store cannot be opened: {_said(error)}"
+        raise Away(message) from None
+
+
+def _open(url: str, folder: Path) -> Store:
     if url.startswith("sqlite:///"):
         path = (folder / url.removeprefix("sqlite:///")).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -183,6 +183,7 @@ message = Table(
     Column("quoted", Text, nullable=False),
     Column("message_id", String(255), nullable=False, unique=True),  # ours
     Column("original_id", String(1000), nullable=False),  # the author's own
+    Column("vouched", Boolean, nullable=False),  # the record system or an authenticated person wrote it
     _ref("parent_id", "message", null=True),
     Column("ancestors", JSON, nullable=False),  # root first, parent last: at most 20 ids
     Column("addressed", JSON, nullable=False),  # who stands in To and Cc of the incoming mail

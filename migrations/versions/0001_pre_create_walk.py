@@ -182,6 +182,7 @@ def upgrade() -> None:
         sa.Column("quoted", sa.Text(), nullable=False),
         sa.Column("message_id", sa.String(length=255), nullable=False),
         sa.Column("original_id", sa.String(length=1000), nullable=False),
+        sa.Column("vouched", sa.Boolean(), nullable=False),
         sa.Column("parent_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("ancestors", sa.JSON(), nullable=False),
         sa.Column("addressed", sa.JSON(), nullable=False),

@@ -33,10 +33,10 @@ customer  discussion   yes yes   yes   yes -     -     yes yes   yes   yes yes  
 customer  note         p   p     p     p   p     p     p   p     p     p   p     p
 customer  command      p   p     p     p   p     p     p   p     p     p   p     p
 customer  unfollow     yes yes   yes   yes -     -     yes yes   yes   yes yes   yes
-stranger  discussion   yes s     s     yes s     s     yes yes   yes   yes yes   yes
+stranger  discussion   s   s     s     s   s     s     yes yes   yes   yes yes   yes
 stranger  note         p   p     p     p   p     p     p   p     p     p   p     p
 stranger  command      p   p     p     p   p     p     p   p     p     p   p     p
-stranger  unfollow     yes s     s     yes s     s     yes yes   yes   yes yes   yes
+stranger  unfollow     s   s     s     s   s     s     yes yes   yes   yes yes   yes
 unknown   discussion   u   u     u     u   u     u     u   u     u     u   u     u
 unknown   note         u   u     u     u   u     u     u   u     u     u   u     u
 unknown   command      u   u     u     u   u     u     u   u     u     u   u     u

@@ -14,6 +14,13 @@ _USER = "postgres"
 # As it is in production, but for the memory it takes. fsync stays on: it is what a commit costs.
 _SETTINGS = {"listen_addresses": "127.0.0.1", "shared_buffers": "32MB", "max_connections": "100"}
 
+# Waits until its input ends: we are done with the server, or dead. Then it takes the server away.
+_GUARD = """cat >/dev/null
+"$@" >/dev/null 2>&1
+cp "$HOME_OF_IT/log" "$LOG" 2>/dev/null
+rm -rf "$HOME_OF_IT"
+"""
+
 
 def programs() -> Path | None:
     """Return the folder of the newest server's programs, or None if there is no server."""
@@ -53,19 +60,25 @@ class Postgres:
     def __init__(self) -> None:
         self.port = 0
         self._home: Path | None = None
-        self._log: Path | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self, folder: Path) -> str:
         """Make a server whose log stands in `folder`; return `postgresql://postgres@127.0.0.1:PORT/replygate`."""
         if programs() is None:
             raise RuntimeError("there is no PostgreSQL server on this machine")
         folder.mkdir(parents=True, exist_ok=True)
-        self._log = folder / "postgresql.log"
         # A folder of its own: root may not run a server, and its user cannot walk into pytest's folders.
         self._home = Path(tempfile.mkdtemp(prefix="replygate-pg-"))
         if os.geteuid() == 0:
             shutil.chown(self._home, _USER, _USER)
         data = self._home / "data"
+        self._guard = subprocess.Popen(
+            ["sh", "-c", _GUARD, "guard", *self._words("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")],
+            stdin=subprocess.PIPE,
+            cwd="/",
+            env={**os.environ, "HOME_OF_IT": str(self._home), "LOG": str(folder.resolve() / "postgresql.log")},
+            start_new_session=True,
+        )
         try:
             self._run("initdb", "-D", str(data), "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
             self.port = free_port()
@@ -84,16 +97,10 @@ class Postgres:
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{name}"
 
     def stop(self) -> None:
-        """End the server and take its data away; its log stays."""
-        if self._home is None:
-            return
-        data = self._home / "data"
-        if (data / "postmaster.pid").exists():
-            self._run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop", check=False)
-        if self._log is not None and (self._home / "log").exists():
-            shutil.copyfile(self._home / "log", self._log)
-        shutil.rmtree(self._home, ignore_errors=True)
-        self._home = None
+        """End the server and take its data away; its log stays. It ends too if we die before we come here."""
+        if self._guard is not None:
+            self._guard.communicate(timeout=60)
+        self._guard = self._home = None
 
     def __enter__(self) -> "Postgres":
         return self
@@ -101,15 +108,18 @@ class Postgres:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
+    def _words(self, program: str, *arguments: str) -> list[str]:
         at = programs()
         assert at is not None
-        words = [str(at / program), *arguments]
-        if os.geteuid() == 0:
-            words = ["runuser", "-u", _USER, "--", *words]
+        as_user = ["runuser", "-u", _USER, "--"] if os.geteuid() == 0 else []
+        return [*as_user, str(at / program), *arguments]
+
+    def _run(self, program: str, *arguments: str) -> None:
         # pg_ctl leaves the server its own output, so a pipe would never end: a file takes it.
         with tempfile.TemporaryFile() as said:
-            done = subprocess.run(words, stdout=said, stderr=said, cwd="/", check=False, timeout=120)
-            if check and done.returncode:
+            done = subprocess.run(
+                self._words(program, *arguments), stdout=said, stderr=said, cwd="/", check=False, timeout=120
+            )
+            if done.returncode:
                 said.seek(0)
                 raise RuntimeError(f"{program}: {said.read().decode('utf-8', 'replace')[-2000:]}")
