@@ -169,8 +169,8 @@ class Lmtp(Model):
     max_size: Annotated[int, Field(ge=10_000, le=200_000_000)] = 26_214_400
 
 
-class ImapDoor(Model):
-    """`imap`: a catch-all mailbox."""
+class ImapAccount(Model):
+    """An account on an IMAP server."""
 
     host: str
     user: str
@@ -178,6 +178,11 @@ class ImapDoor(Model):
     tls: bool = True
     password_file: str = ""
     token_command: str = ""
+
+
+class ImapDoor(ImapAccount):
+    """`imap`: a catch-all mailbox."""
+
     folder: str = "INBOX"
     done: str = "Processed"
     failed: str = "Failed"
@@ -206,18 +211,7 @@ class DkimKey(Model):
     key_file: str
 
 
-class FilingAccount(Model):
-    """An account into which threads are filed."""
-
-    host: str
-    user: str
-    port: Annotated[int, Field(gt=0, lt=65536)] = 993
-    tls: bool = True
-    password_file: str = ""
-    token_command: str = ""
-
-
-class PersonAccount(FilingAccount):
+class PersonAccount(ImapAccount):
     """A person's own account."""
 
     person: str
@@ -226,7 +220,7 @@ class PersonAccount(FilingAccount):
 class Filing(Model):
     """`filing`: threads as IMAP folders."""
 
-    archive: FilingAccount | None = None
+    archive: ImapAccount | None = None
     accounts: tuple[PersonAccount, ...] = Field(default=(), strict=False)
     keep_read: Annotated[str, AfterValidator(_duration)] = "7d"
 

@@ -20,7 +20,7 @@ _LARGER = {
     "utf8": "utf-8", "utf-8": "utf-8", "iso-8859-8-i": "iso-8859-8", "unicode-1-1-utf-7": "utf-7",
     "csiso2022jp": "iso-2022-jp",
 }  # fmt: skip
-_SECOND = {"cp950": "big5hkscs"}
+_SECOND = {"cp950": "big5hkscs", "utf-8": "cp1252"}
 # Codecs of Python that are no charsets of mail: they change sizes or run code paths of their own.
 _NOT_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "mbcs", "oem"})
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]*)\?=")

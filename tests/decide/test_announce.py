@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.alias import Addresses
-from gateway.decide.announce import Refused, announce, parse_event
+from gateway.decide.announce import Refused, parse_event, take
 from gateway.decide.post import Desk
 from gateway.mail.tag import Keys
 from gateway.records.record import Line
@@ -63,8 +63,7 @@ class House:
         parsed = parse_event({"event": event, **values})
         if isinstance(parsed, Refused):
             return [(p.field, p.value, p.problem) for p in parsed.problems]
-        with self.store.write() as tx:
-            answer = announce(tx, self.desk, parsed, self.folder, NOW)
+        answer = take(self.store, self.desk, parsed, self.folder, NOW)
         return [(p.field, p.value, p.problem) for p in answer.problems] if isinstance(answer, Refused) else answer
 
     def made(self, event="quotation.created", **values):
