@@ -184,13 +184,13 @@ class Node:
             self._reload.clear()
             if asked or await asyncio.to_thread(self._site.changed):
                 problems = await asyncio.to_thread(self._site.reload)
-                maillog.reloaded(len(problems))
                 problems, before = list(problems), self._told
                 self._told = problems
                 if not problems:
                     await asyncio.to_thread(self._site.remember)
                 elif problems != before:
                     await asyncio.to_thread(self._tell_problems, [str(problem) for problem in problems])
+                maillog.reloaded(len(problems))
 
     def _tell_problems(self, problems: list[str]) -> None:
         """Mail the errors of a bad edit, once, to everybody with `settings`."""

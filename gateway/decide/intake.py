@@ -62,10 +62,26 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
         return Settled("held", "note", reason)
     if messages.claim_effect(tx, _scope(found), incoming.original_id, mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail created a record already")
+    edit, said = _read(desk, found, incoming, file)
+    actor = Author(identity.person.key if identity.person else "", identity.name, identity.email)
+    kind = desk.site.rules.kinds.by_name[found.creates]
+    outside = identity.person is None
+    posted = create_record(tx, desk, kind, "", edit, actor, said, incoming.now, customer=outside)
+    messages.effect_made(tx, _scope(found), incoming.original_id, mail.body_digest, posted.record.id)
+    if identity.person is not None and identity.authenticated:
+        _let_follow(tx, desk, posted.record, said.addressed)
+        data = {"what": "created", "answers": mail.message_id}
+        new = NewNotice("transcript", identity.person.key, identity.email, data, posted.record.id)
+        notices.add(tx, new, incoming.now)
+    return Settled("posted", record_id=posted.record.id, message_id=posted.message)
+
+
+def _read(desk: Desk, found: Intake, incoming: Incoming, file: Party | None) -> tuple[Edit, Text]:
+    """Return what a mail says of the record it makes, and the first message; `file` is the author's as a customer."""
+    identity, mail = incoming.identity, incoming.mail
     reply = split_reply(mail.text)
     customer, fields, rest = leading_lines(reply.text)
-    outside = identity.person is None
-    if outside:
+    if identity.person is None:
         customer = file or Party(identity.name, (identity.email,))
     elif customer is not None:
         customer = _outside(desk, known(desk, customer))
@@ -77,10 +93,9 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
         salesperson=identity.person.key if identity.person else "",
         team=found.team,
     )
-    actor = Author(identity.person.key if identity.person else "", identity.name, identity.email)
     said = Text(
-        text=rest,
-        quoted=reply.quoted,
+        text=desk.addresses.untagged(rest),
+        quoted=desk.addresses.untagged(reply.quoted),
         subject=mail.subject,
         attachments=mail.attachments,
         original_id=mail.message_id,
@@ -89,17 +104,7 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
         vouched=identity.person is not None and identity.authenticated,
         details=Details(defects=mail.defects, authenticated=identity.how),
     )
-    kind = desk.site.rules.kinds.by_name[found.creates]
-    posted = create_record(tx, desk, kind, "", edit, actor, said, incoming.now, customer=outside)
-    if not outside and identity.authenticated:
-        _let_follow(tx, desk, posted.record, said.addressed)
-    messages.effect_made(tx, _scope(found), incoming.original_id, mail.body_digest, posted.record.id)
-    if identity.person is not None and identity.authenticated:
-        data = {"what": "created", "answers": mail.message_id}
-        notices.add(
-            tx, NewNotice("transcript", identity.person.key, identity.email, data, posted.record.id), incoming.now
-        )
-    return Settled("posted", record_id=posted.record.id, message_id=posted.message)
+    return edit, said
 
 
 def _outside(desk: Desk, given: Party) -> Party | None:

@@ -87,7 +87,7 @@ def test_what_is_sent_to_the_customer_reaches_them_follower_or_not(subtype):
             "wang@acme.example",
             "wang@acme.example",
             "addressed",
-            False,
+            any(choice.subtypes for choice in choices),
         )
 
 

@@ -16,7 +16,7 @@ from gateway.records.kinds import BUILT_IN, TEAM, Kinds
 from gateway.records.lifecycle import Change
 from gateway.records.record import Line, Party, Record
 from gateway.store.lease import Claim
-from gateway.store.messages import Author, Details, Kept, Message
+from gateway.store.messages import Author, Details, Message
 from gateway.store.notices import Notice
 from tests.kit.node import write_site
 
@@ -84,7 +84,7 @@ def told(subtype="discussion", *, text="Hello\n\nthere", title="20 chairs", auth
         )
         for who in "bc"
     )
-    return Told(message, found, record, Chosen(hears, ()), [Kept(name, "application/pdf", 1, b"")])
+    return Told(message, found, record, Chosen(hears, ()), [name])
 
 
 def rendered(house, renderer, addresses, what, language="en", *, outsider=False, reason="rule", follows=True, tag=None):

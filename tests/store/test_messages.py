@@ -167,6 +167,7 @@ def test_the_record_a_mail_made_is_found_by_its_id_and_intake(store, record):
 def test_messages_of_an_author_are_counted_since_a_time(store, record):
     with store.write() as tx:
         for n in range(3):
-            add_message(tx, record.id, f"{n}@d", at=NOW + n, author=Author("", "", "wang@acme.example"))
+            add_message(tx, record.id, f"{n}@d", at=NOW + n, author=Author("", "", "wang@acme.example"), vouched=False)
+        add_message(tx, record.id, "vouched@d", at=NOW + 8, author=Author("", "", "wang@acme.example"))
         add_message(tx, record.id, "other@d", at=NOW + 9)
         assert messages.count_since(tx, record.id, "wang@acme.example", NOW + 1) == 2
