@@ -20,13 +20,12 @@ from rich.table import Table
 
 import gateway
 from gateway import maillog
-from gateway.alias import Addresses
+from gateway.alias import Addresses, load_keys
 from gateway.decide.post import Desk
 from gateway.document import Bad
-from gateway.node import CannotStart, make_addresses, open_site_store
 from gateway.site import Site, load
 from gateway.store import schema
-from gateway.store.session import Away, Store
+from gateway.store.session import Away, Store, open_store
 
 NO, USAGE, STORE, REFUSED = 1, 2, 3, 4
 _config: ContextVar[Path] = ContextVar("config")
@@ -78,9 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         for problem in bad.problems:
             say(str(problem))
         sys.exit(NO)
-    except (Away, CannotStart) as error:
-        say(f"replygate: {error}")
-        sys.exit(STORE if isinstance(error, Away) else NO)
+    except Away as error:
+        fail(str(error), STORE)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -107,13 +105,13 @@ def opened() -> Iterator[Open]:
     for problem in site.notes:
         if not problem.note:
             say(f"{problem} (what was last in force is used)")
-    store = open_site_store(site.settings)
+    store = open_store(site.settings.store.url, site.settings.folder)
     try:
         if schema.revision(store) != schema.newest():
             if not store.embedded:
                 fail("the store's schema is not up to date; run `replygate migrate`", STORE)
             schema.upgrade(store)
-        yield Open(site, store, make_addresses(site.settings))
+        yield Open(site, store, Addresses(site.settings.site.domain, load_keys(site.settings.state)))
     finally:
         store.close()
 

@@ -23,9 +23,8 @@ from gateway.cli.app import NO, app, fail, out
 from gateway.cli.site import write_example
 from gateway.config import load as load_settings
 from gateway.document import read
-from gateway.node import open_site_store
 from gateway.store import status
-from gateway.store.session import Store
+from gateway.store.session import Store, open_store
 from gateway.worker import now_ms
 
 _START_S = 30
@@ -134,7 +133,7 @@ def demo(
     out.print(f"[bold]Replygate[/] plays a day of a sales team; the site is {site}")
     with _node(site) as port:
         settings, _ = load_settings(read(gateway), site)
-        store = open_site_store(settings)
+        store = open_store(settings.store.url, settings.folder)
         try:
             _story(_Play(site, port, store))
         finally:

@@ -8,7 +8,6 @@ from cyclopts import App, Parameter
 
 from gateway.cli.app import NO, USAGE, AsJson, app, fail, load_site, out, say, show_json
 from gateway.config import SELECTOR
-from gateway.send.sign import load_key, make_key
 
 dkim = App(name="dkim", help="DKIM keys.")
 app.command(dkim)
@@ -23,6 +22,8 @@ def keygen(
     kind: Annotated[str, Parameter(name="--type", help="rsa (2048 bits) or ed25519")] = "rsa",
 ) -> None:
     """Make a key pair for SELECTOR in the site's state folder."""
+    from gateway.send.sign import load_key, make_key  # noqa: PLC0415 (cryptography takes long to load)
+
     if kind not in ("rsa", "ed25519"):
         fail(f"--type {kind}: use rsa or ed25519", USAGE)
     if not re.fullmatch(SELECTOR.removesuffix("$"), selector):
@@ -48,6 +49,8 @@ def keygen(
 @dkim.command
 def dns(*, as_json: AsJson = False) -> None:
     """Print the DNS records to publish for the keys that gateway.yaml names."""
+    from gateway.send.sign import load_key  # noqa: PLC0415
+
     settings = load_site().settings
     if not settings.dkim:
         fail("gateway.yaml names no key under dkim; `replygate dkim keygen SELECTOR` makes one", NO)

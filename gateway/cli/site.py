@@ -5,13 +5,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import uvloop
 from cyclopts import Parameter
 
 from gateway import bundled, maillog
 from gateway.cli.app import NO, app, fail, load_site, out, say
-from gateway.node import Node, open_site_store
 from gateway.store import schema
+from gateway.store.session import open_store
 
 _FILES = ("gateway.yaml", "people.yaml", "rules.yaml")
 
@@ -57,25 +56,32 @@ def serve(*, log: Annotated[str, Parameter(help="debug, info, warning or error")
     """Run a node until SIGTERM or SIGINT; SIGHUP, or a changed file, reloads people and rules."""
     if log not in ("debug", "info", "warning", "error"):
         fail(f"--log {log}: use debug, info, warning or error", 2)
+    import uvloop  # noqa: PLC0415 (a node loads what no other command needs)
+
+    from gateway.node import CannotStart, Node  # noqa: PLC0415
+
     maillog.configure(level=log)
     site = load_site()
     for note in site.notes:
         say(str(note))
-    node = Node(site)
 
     def ready(listening: dict[str, str]) -> None:
         sys.stdout.write(" ".join(["ready", *(f"{name}={at}" for name, at in listening.items())]) + "\n")
         sys.stdout.flush()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(node.run(ready))
+    try:
+        node = Node(site)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(node.run(ready))
+    except CannotStart as error:
+        fail(str(error), NO)
 
 
 @app.command
 def migrate() -> None:
     """Bring the store's schema up to date."""
     site = load_site()
-    store = open_site_store(site.settings)
+    store = open_store(site.settings.store.url, site.settings.folder)
     try:
         before, after = schema.upgrade(store)
     finally:

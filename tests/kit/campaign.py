@@ -44,7 +44,6 @@ CLIENTS = 6
 FOLLOWERS = 5
 RECORDS = 4
 PEOPLE = [f"p{n}@example.com" for n in range(FOLLOWERS + 1)]
-LIFE_S = (0.05, 1.5)  # of a node, from `ready` to its kill
 BACKLOG = 1_500  # deliveries to come, above which clients hardly write
 DRAIN_S = 600.0
 _AMBIGUOUS = "connection lost"  # an answer of the sender that leaves open whether the copy was taken
@@ -64,6 +63,7 @@ class Plan:
     slowest_ms: float = 20.0
     sink_kills: float = 0.15  # share of a node's lives in which the sink is killed too
     early_kills: float = 0.05  # share of kills that hit a node that is still starting
+    life_s: tuple[float, float] = (0.05, 1.5)  # of a node, from `ready` to its kill
     aged: float = 0.3  # share of restarts before which time passes: see `_age`
 
 
@@ -371,7 +371,7 @@ class Campaign:
                 f.kills_of_starting += 1
             else:
                 self._start()
-                self._live(self.rng.uniform(*LIFE_S), with_sink=self.rng.random() < self.plan.sink_kills)
+                self._live(self.rng.uniform(*self.plan.life_s), with_sink=self.rng.random() < self.plan.sink_kills)
                 self._measure()
                 self.deaths.append(time.time())
                 self.node.kill()
@@ -621,11 +621,12 @@ def main() -> None:
         "--slowest", type=float, default=20.0, help="milliseconds the sink takes for an answer, at most"
     )
     parser.add_argument("--sink-kills", type=float, default=0.15, help="share of lives in which the sink dies too")
+    parser.add_argument("--life", type=float, nargs=2, default=Plan.life_s, help="seconds from ready to a kill")
     parser.add_argument("--keep", type=Path, default=None, help="a new folder in which everything stays")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     seed = chosen.seed if chosen.seed is not None else time.time_ns() % 1_000_000
-    plan = Plan(chosen.kills, seed, chosen.store, chosen.slowest, chosen.sink_kills)
+    plan = Plan(chosen.kills, seed, chosen.store, chosen.slowest, chosen.sink_kills, life_s=tuple(chosen.life))
     folder = chosen.keep or Path(tempfile.mkdtemp(prefix="replygate-campaign-"))
     if folder.exists() and any(folder.iterdir()):
         parser.error(f"{folder} is not empty")

@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.store.session import Store
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
@@ -34,6 +36,7 @@ class Node:
         self.ports: dict[str, int] = {}
         self.process: subprocess.Popen[str] | None = None
         self.stderr = site / "node.log"
+        self._store: Store | None = None
 
     def start(self) -> "Node":
         with self.stderr.open("a") as stderr:
@@ -59,6 +62,7 @@ class Node:
 
     def stop(self) -> int:
         """Stop it politely; return its exit status."""
+        self._close_store()
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(60)
@@ -67,6 +71,7 @@ class Node:
         return status
 
     def kill(self) -> None:
+        self._close_store()
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
@@ -98,22 +103,30 @@ class Node:
         raise TimeoutError(f"still waiting: {found}")
 
     def waiting(self) -> dict[str, int]:
-        from gateway.config import load as load_settings
-        from gateway.document import read
-        from gateway.node import open_site_store
         from gateway.store import status
 
-        settings, _ = load_settings(read(self.site / "gateway.yaml"), self.site)
-        store = open_site_store(settings)
-        try:
-            with store.read() as tx:
-                now = status.waiting(tx, time.time_ns() // 1_000_000)
-        finally:
-            store.close()
+        with self.store().read() as tx:
+            now = status.waiting(tx, time.time_ns() // 1_000_000)
         return {
             "arrivals": now.arrivals, "messages": now.messages, "notices": now.notices,
             "deliveries": now.deliveries - now.deferred,
         }  # fmt: skip
+
+    def store(self) -> Store:
+        """Return the node's store, opened once beside it."""
+        from gateway.config import load as load_settings
+        from gateway.document import read
+        from gateway.node import open_site_store
+
+        if self._store is None:
+            settings, _ = load_settings(read(self.site / "gateway.yaml"), self.site)
+            self._store = open_site_store(settings)
+        return self._store
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        self._store = None
 
 
 def replygate(site: Path, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
