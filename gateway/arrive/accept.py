@@ -98,6 +98,10 @@ class Acceptor:
         with self._store.read() as tx:
             return records.exists(tx, ref)
 
+    def arriving(self) -> None:
+        """Note that a mail is on its way in: what works through the backlog gives way to it."""
+        self._traffic.arriving()
+
     def room(self, octets: int) -> Status | None:
         """Return why a mail of `octets` cannot be taken now, or None if there is room."""
         try:

@@ -271,6 +271,7 @@ class _Door(SMTP):
             await self.push(self.say(refused))
             return
         self._receiving = True
+        self.doors.acceptor.arriving()
         complete = False
         mail = Incoming(self.doors.acceptor.spool, self._settings.max_size)
         try:
