@@ -143,7 +143,7 @@ def seed(site: Path, records: int, thread: int) -> None:
         "subtype": "discussion", "internal": False, "at": 1, "author_who": "p0", "author_name": "Person 0",
         "author_email": "p0@example.com", "subject": "bench", "text": "text " * 40, "quoted": "", "original_id": "",
         "parent_id": None, "ancestors": [], "addressed": [], "changes": [], "details": {}, "arrival_id": None,
-        "hears": [], "not_hears": [], "state": "fanned out", "due_at": 1,
+        "hears": [], "not_hears": [], "state": "fanned out", "due_at": 1, "vouched": True,
     }  # fmt: skip
     with store.write() as tx:
         for start in range(1, records + 1, 5000):
