@@ -2,6 +2,7 @@
 
 import ast
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from jinja2.ext import babel_extract
 from pydantic import BaseModel
 
 from gateway.config import Settings
+from gateway.decide import authorise
 from gateway.notify import context, notice
 from gateway.people import _File as PeopleFile
 from gateway.records.kinds import BUILT_IN, Kinds
@@ -245,10 +247,22 @@ def words_of_templates() -> Iterator[tuple[str, str]]:
                     yield name_of(path), each
 
 
+def reasons_to_hold() -> set[str]:
+    """Every reason a notice of held mail may give, but for those that hold a number or an address."""
+    yes_no = (False, True)
+    roles = get_args(authorise.Role)
+    questions = itertools.product(roles, yes_no, get_args(authorise.Tag), get_args(authorise.Wish), yes_no)
+    decided = [authorise.authorise(authorise.Question(*each)) for each in questions]
+    decided += [authorise.authorise_team(r, authenticated=a, released=b) for r in roles for a in yes_no for b in yes_no]
+    told = {"an outsider's mail is never a note", "an answer to a note creates nothing outsiders could hear of"}
+    return told | {each.reason for each in decided if each.name == "hold"}
+
+
 def words_of_code() -> Iterator[tuple[str, str]]:
     tables = (context._SHOWN_FIELDS, context._REASONS, notice._SUBJECTS)
     yield from (("tables", word) for table in tables for word in table.values())
     yield from (("states", state.capitalize()) for kind in BUILT_IN if kind.prefix for state in kind.states)
+    yield from (("reasons of held mail", reason) for reason in reasons_to_hold())
     for path in MODULES:
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"words", "renderer.words(language)"}:

@@ -98,6 +98,9 @@ def _context(
     if each.kind == "refused":
         texts = each.data.get("text") or {}
         data["text"] = str(texts.get(language, ""))
+    if each.kind == "held":
+        words = renderer.words(language)
+        data["items"] = [_plain({**item, "reason": words(str(item.get("reason", "")))}) for item in each.data["items"]]
     if "at" in each.data:
         data["at"] = renderer.time(language, int(each.data["at"]))
     return {
