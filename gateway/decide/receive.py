@@ -24,7 +24,7 @@ from gateway.mail.parse import Mail, parse
 from gateway.records.kinds import NOTE
 from gateway.store import arrivals, messages, records
 from gateway.store.arrivals import Arrival, Recipient, Settled
-from gateway.store.lease import TRIES, Claim
+from gateway.store.lease import TRIES, Claim, is_deadly
 from gateway.store.session import Away, Store, Transaction
 from gateway.worker import Traffic, now_ms
 
@@ -72,7 +72,7 @@ class Receiver:
 
     def _without_deadly(self, claims: list[Claim]) -> list[Claim]:
         """Shunt, before a look at it, what was claimed alone too often: it ended the process each time."""
-        deadly = [claimed for claimed in claims if claimed.attempts > TRIES]
+        deadly = [claimed for claimed in claims if is_deadly(claimed)]
         for claimed in deadly:
             reason = "the node ended each time it was handled"
             with self._store.write() as tx:

@@ -23,7 +23,7 @@ from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store import content, messages, notices, outbox, records
 from gateway.store import followers as store_followers
-from gateway.store.lease import TRIES, Claim
+from gateway.store.lease import TRIES, Claim, is_deadly
 from gateway.store.messages import Kept, Message
 from gateway.store.outbox import NewDelivery
 from gateway.store.session import Away, Store, Transaction
@@ -80,7 +80,7 @@ class FanOut:
         return len(claims) + len(due)
 
     def _fan_out(self, claims: Sequence[Claim]) -> None:
-        deadly = [claimed for claimed in claims if claimed.attempts > TRIES]
+        deadly = [claimed for claimed in claims if is_deadly(claimed)]
         for claimed in deadly:
             self._set_aside(claimed, RuntimeError("the node ended each time it was handled"))
         by_id = {claimed.id: claimed for claimed in claims if claimed not in deadly}

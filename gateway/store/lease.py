@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from gateway.store.session import Transaction
 from gateway.store.tables import in_state
 
-TRIES = 3
+TRIES = 3  # times that handling a row may fail
+DEADLY = 8  # times that a node may end while it handles a row: it can end of something else, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def claim(tx: Transaction, table: sa.Table, states: tuple[str, ...], now: int, l
 def claim_carefully(
     tx: Transaction, table: sa.Table, states: tuple[str, ...], now: int, lease: int, limit: int
 ) -> list[Claim]:
-    """Claim up to `limit` rows never claimed before, or else one that was, counting a try."""
+    """Claim up to `limit` rows never claimed before, or else the least tried that was, counting a try."""
     fresh = _claim(tx, _claiming(table, states, "fresh"), now, lease, limit)
     return fresh or _claim(tx, _claiming(table, states, "again"), now, lease, 1)
 
@@ -44,6 +45,11 @@ def claim_carefully(
 def _claim(tx: Transaction, statement: sa.Executable, now: int, lease: int, limit: int) -> list[Claim]:
     rows = tx.execute(statement, {"now": now, "until": now + lease, "most": limit}).all()
     return sorted((Claim(*row) for row in rows), key=lambda claimed: claimed.id)
+
+
+def is_deadly(claimed: Claim) -> bool:
+    """Whether a row was claimed so often without an outcome that it must be what ends the node."""
+    return claimed.attempts > DEADLY
 
 
 # Statements are made once: SQLAlchemy finds what it compiled by the statement's own key.
@@ -56,7 +62,7 @@ def _claiming(table: sa.Table, states: tuple[str, ...], which: Literal["any", "f
     wanted = (
         sa.select(table.c.id)
         .where(*due)
-        .order_by(table.c.due_at, table.c.id)
+        .order_by(*((table.c.attempts,) if which == "again" else ()), table.c.due_at, table.c.id)
         .limit(sa.bindparam("most", type_=sa.Integer))
         .with_for_update(skip_locked=True)
     )
