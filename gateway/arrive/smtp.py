@@ -120,7 +120,7 @@ class _Hooks:
         last = kept.pop()
         return [*kept, "250-PIPELINING", "250-ENHANCEDSTATUSCODES", last]
 
-    async def handle_MAIL(  # noqa: N802
+    async def handle_MAIL(  # noqa: N802 (aiosmtpd's name)
         self, door: "_Door", _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         declared = _SIZE.search(" ".join(options))
@@ -130,7 +130,7 @@ class _Hooks:
         envelope.mail_options.extend(options)
         return door.say(_OK)
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(  # noqa: N802 (aiosmtpd's name)
         self, door: "_Door", _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if len(envelope.rcpt_tos) >= RECIPIENTS_MAX:
@@ -246,22 +246,22 @@ class _Door(SMTP):
             return "<>", match[3].strip()
         return (address, match[3].strip()) if len(address) <= 998 else (None, None)
 
-    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802
+    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
         declared = _SIZE.search(arg or "")
         if declared and int(declared[1]) > self._settings.max_size:
             await self.push(self.say(accept.TOO_LARGE))
             return
         await super().smtp_MAIL(arg)
 
-    async def smtp_GET(self, _arg: str | None) -> None:  # noqa: N802
+    async def smtp_GET(self, _arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
         """Hang up on a browser that was led here (RFC 5321 knows no such verb)."""
         self.end(_SLOW)
 
-    smtp_POST = smtp_GET  # noqa: N815
-    smtp_CONNECT = smtp_GET  # noqa: N815
-    smtp_PUT = smtp_GET  # noqa: N815
+    smtp_POST = smtp_GET  # noqa: N815 (aiosmtpd's name)
+    smtp_CONNECT = smtp_GET  # noqa: N815 (aiosmtpd's name)
+    smtp_PUT = smtp_GET  # noqa: N815 (aiosmtpd's name)
 
-    async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
+    async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
         envelope = cast("Envelope", self.envelope)
         session = cast("Session", self.session)
         if not envelope.rcpt_tos or arg or not session.host_name:

@@ -27,7 +27,7 @@ class Incoming:
         if self._fault is None:
             try:
                 self.add(chunk, last=last)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is told at the end of the mail)
                 self._fault = error
 
     def add(self, chunk: bytes, *, last: bool) -> None:

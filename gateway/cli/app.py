@@ -67,7 +67,7 @@ def _launch(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its status."""
     # Every command is registered by importing its file.
-    from gateway.cli import demo, keys, mails, records, site, status  # noqa: F401, PLC0415
+    from gateway.cli import demo, keys, mails, records, site, status  # noqa: F401, PLC0415 (importing registers)
 
     try:
         app.meta(arguments, exit_on_error=False, print_error=True)

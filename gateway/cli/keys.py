@@ -49,7 +49,7 @@ def keygen(
 @dkim.command
 def dns(*, as_json: AsJson = False) -> None:
     """Print the DNS records to publish for the keys that gateway.yaml names."""
-    from gateway.send.sign import load_key  # noqa: PLC0415
+    from gateway.send.sign import load_key  # noqa: PLC0415 (as above)
 
     settings = load_site().settings
     if not settings.dkim:

@@ -58,7 +58,7 @@ def serve(*, log: Annotated[str, Parameter(help="debug, info, warning or error")
         fail(f"--log {log}: use debug, info, warning or error", 2)
     import uvloop  # noqa: PLC0415 (a node loads what no other command needs)
 
-    from gateway.node import CannotStart, Node  # noqa: PLC0415
+    from gateway.node import CannotStart, Node  # noqa: PLC0415 (as above)
 
     maillog.configure(level=log)
     site = load_site()
