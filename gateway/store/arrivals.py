@@ -172,7 +172,7 @@ def finish(tx: Transaction, claimed: Claim) -> bool:
 
 def postpone(tx: Transaction, claimed: Claim, due_at: int, *, failed: bool) -> None:
     """Let a claimed arrival wait until `due_at`; `failed` counts a try."""
-    attempts = max(claimed.attempts, 1) if failed else max(claimed.attempts - 1, 0)
+    attempts = claimed.attempts if failed else claimed.attempts - 1
     lease.settle(tx, arrival, claimed, due_at=due_at, attempts=attempts)
 
 

@@ -1,7 +1,8 @@
 """Claim what is due: a lease until when, and a fencing number that tells a late claimant apart.
 
-A row that was claimed before and is back (its claimant died, or failed) is claimed alone and
-counts a try, so that one that kills its handler is found without dragging its batch with it.
+Claiming counts a try. A row that was tried before and is back (its claimant died, or failed) is
+claimed alone, so that one that kills its handler is found without dragging its batch with it. One
+that was handed back untried, to wait for something, is claimed among the fresh ones.
 
 *Failure:* a claim is lost with its claimant; once the lease has run out the row is due again.
 """
@@ -30,14 +31,14 @@ class Claim:
 
 
 def claim(tx: Transaction, table: sa.Table, states: tuple[str, ...], now: int, lease: int, limit: int) -> list[Claim]:
-    """Claim up to `limit` due rows in one of `states`, oldest first, for `lease` milliseconds."""
+    """Claim up to `limit` due rows in one of `states`, oldest first, for `lease` milliseconds; who settles counts."""
     return _claim(tx, _claiming(table, states, "any"), now, lease, limit)
 
 
 def claim_carefully(
     tx: Transaction, table: sa.Table, states: tuple[str, ...], now: int, lease: int, limit: int
 ) -> list[Claim]:
-    """Claim up to `limit` rows never claimed before, or else the least tried that was, counting a try."""
+    """Claim up to `limit` rows never tried before, or else the least tried that was; each counts a try."""
     fresh = _claim(tx, _claiming(table, states, "fresh"), now, lease, limit)
     return fresh or _claim(tx, _claiming(table, states, "again"), now, lease, 1)
 
@@ -58,7 +59,7 @@ def _claiming(table: sa.Table, states: tuple[str, ...], which: Literal["any", "f
     now = sa.bindparam("now", type_=sa.BigInteger)
     due = [in_state(table, states), table.c.due_at <= now, table.c.lease_until <= now]
     if which != "any":
-        due.append(table.c.fence == 0 if which == "fresh" else table.c.fence > 0)
+        due.append(table.c.attempts == 0 if which == "fresh" else table.c.attempts > 0)
     wanted = (
         sa.select(table.c.id)
         .where(*due)
@@ -72,7 +73,7 @@ def _claiming(table: sa.Table, states: tuple[str, ...], which: Literal["any", "f
         .values(
             lease_until=sa.bindparam("until", type_=sa.BigInteger),
             fence=table.c.fence + 1,
-            attempts=table.c.attempts + (1 if which == "again" else 0),
+            attempts=table.c.attempts + (0 if which == "any" else 1),
         )
         .returning(table.c.id, table.c.fence, table.c.attempts)
     )

@@ -203,7 +203,7 @@ def fanned_out(tx: Transaction, claimed: Claim, hears: list[dict[str, str]], not
 
 def postpone(tx: Transaction, claimed: Claim, due_at: int, *, failed: bool) -> None:
     """Let a claimed message wait until `due_at`; `failed` counts a try."""
-    attempts = max(claimed.attempts, 1) if failed else max(claimed.attempts - 1, 0)
+    attempts = claimed.attempts if failed else claimed.attempts - 1
     lease.settle(tx, message, claimed, due_at=due_at, attempts=attempts)
 
 

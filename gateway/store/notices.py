@@ -103,4 +103,4 @@ def fanned_out(tx: Transaction, claimed: Claim) -> bool:
 def postpone(tx: Transaction, claimed: Claim, due_at: int) -> None:
     """Let a claimed notice wait, or give it up after its last try."""
     state = "shunted" if claimed.attempts >= lease.TRIES else "pending"
-    lease.settle(tx, notice, claimed, state=state, due_at=due_at, attempts=max(claimed.attempts, 1))
+    lease.settle(tx, notice, claimed, state=state, due_at=due_at)

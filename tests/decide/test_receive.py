@@ -97,7 +97,7 @@ def test_a_mail_that_ends_the_process_is_shunted_before_it_is_looked_at_again(ho
 
     monkeypatch.setattr(receive, "parse", deadly)
     house.arrive("deadly")
-    for _ in range(lease.DEADLY + 1):
+    for _ in range(lease.DEADLY):
         with pytest.raises(Killed):
             house.receiver.step()
         house.due_now()

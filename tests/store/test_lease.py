@@ -24,7 +24,7 @@ def test_a_claimed_row_is_nobody_elses_until_its_lease_ends(store):
     with store.write() as tx:
         add_arrivals(tx, 1)
     (first,) = claim_all(store, arrivals.claim)
-    assert (first.fence, first.attempts) == (1, 0)
+    assert (first.fence, first.attempts) == (1, 1)
     assert claim_all(store, arrivals.claim, NOW + arrivals.LEASE - 1) == []
     (second,) = claim_all(store, arrivals.claim, NOW + arrivals.LEASE)
     assert (second.id, second.fence) == (first.id, 2)
@@ -72,13 +72,13 @@ def test_a_suspect_is_handed_out_alone_after_the_new_ones_and_counts_its_tries(s
     assert [claimed.id for claimed in claim_all(store, arrivals.claim, later)] == [4, 5]
     alone = [claim_all(store, arrivals.claim, later) for _ in range(4)]
     assert [[(claimed.id, claimed.attempts) for claimed in each] for each in alone] == [
-        [(1, 1)],
-        [(2, 1)],
-        [(3, 1)],
+        [(1, 2)],
+        [(2, 2)],
+        [(3, 2)],
         [],
     ]
     again = claim_all(store, arrivals.claim, later + arrivals.LEASE, 10)
-    assert [(claimed.id, claimed.attempts) for claimed in again] in ([(1, 2)], [(4, 1)])
+    assert [(claimed.id, claimed.attempts) for claimed in again] in ([(1, 3)], [(4, 2)])
     assert len(again) == 1
 
 
@@ -95,6 +95,18 @@ def test_a_row_put_back_by_a_fault_counts_a_try_and_one_put_back_by_the_store_no
         arrivals.postpone(tx, second, NOW + 6, failed=False)
     (third,) = claim_all(store, arrivals.claim, NOW + 6)
     assert third.attempts == 2
+
+
+def test_rows_handed_back_untried_are_claimed_together_among_the_fresh_ones(store):
+    with store.write() as tx:
+        add_arrivals(tx, 3)
+    claims = claim_all(store, arrivals.claim)
+    with store.write() as tx:
+        for each in claims:
+            arrivals.postpone(tx, each, NOW + 5, failed=False)
+        add_arrivals(tx, 1, now=NOW + 5)
+    again = claim_all(store, arrivals.claim, NOW + 5)
+    assert [(claimed.id, claimed.attempts) for claimed in again] == [(1, 1), (2, 1), (3, 1), (4, 1)]
 
 
 def test_a_mail_released_while_it_is_decided_is_settled_by_the_newer_claim_only(store):
