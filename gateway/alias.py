@@ -1,29 +1,43 @@
 """The addresses the gateway owns: how they are written, and what one that arrives means.
 
-`REF[-ACTION][+TAG]` stands for a record, `bounce+DELIVERY.TAG` is the return path of one
-delivery, every other local part is a word: a team, an intake, or reserved.
+`REF[-ACTION][+TAG]` stands for a record, `bounce+DELIVERY.TAG` is the return path of one delivery,
+`held-ACTION+ID.TAG` decides about one held mail, every other local part is a word: a team, an
+intake, or reserved. What mail systems do to an address on its way is undone: the tag proves it.
 
 *Failure:* an address that is not ours, and one whose tag none of our keys made, are both None.
 
-*Standards:* RFC 5321 §4.5.3.1.1 (a local part is at most 64 octets), RFC 5233 (subaddresses).
+*Standards:* RFC 5321 (§4.5.3.1.1: a local part is at most 64 octets; §4.1.2: quoting that is not
+needed changes nothing), RFC 5233 (subaddresses). BATV and SRS are custom, not standard.
 """
 
-import os
 import re
-import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from gateway.mail.address import Address
+from gateway.mail.address import Address, parse_address
 from gateway.mail.tag import TAG_LENGTH, Keys, make_tag, read_tag
 from gateway.records.commands import COMMANDS
 
 ACTIONS = frozenset(command.name for command in COMMANDS)
-KEY_FILE = "tag.keys"
+HELD_ACTIONS = ("release", "drop", "block")
 _BOUNCE = "bounce"
-_KEY_OCTETS = 32
-_RECORD = re.compile(rf"([a-z][a-z0-9]{{0,23}})(?:-([a-z]+))?(?:\+([a-z2-7]{{{TAG_LENGTH}}}))?")
-_RETURN_PATH = re.compile(rf"{_BOUNCE}\+(\d{{1,13}})\.([a-z2-7]{{{TAG_LENGTH}}})")
+_REF = r"[a-z][a-z0-9]{0,23}"
+_TAGGED = rf"([a-z2-7]{{{TAG_LENGTH}}})"
+# What stands before a tag once some system has rewritten, or lost, the plus sign.
+_PLUS = r"(?:[+=#_-]|%2b)?"
+_RECORD = re.compile(rf"({_REF})(?:-([a-z]+))?(?:\+{_TAGGED})?")
+_MANGLED = re.compile(rf"({_REF}?)(?:-({'|'.join(sorted(ACTIONS))}))?{_PLUS}{_TAGGED}")
+_RETURN_PATH = re.compile(rf"{_BOUNCE}{_PLUS}(\d{{1,13}})[.=]{_TAGGED}")
+_HELD = re.compile(rf"held-({'|'.join(HELD_ACTIONS)}){_PLUS}(\d{{1,13}})[.=]{_TAGGED}")
+# BATV (prvs=KEY=LOCAL, prvs=LOCAL/KEY, btv1==KEY==LOCAL) and SRS (SRS0=HASH=DAY=DOMAIN=LOCAL).
+_WRAPPED = (
+    re.compile(r"(?:ms)?prvs1?=[0-9a-z]{1,16}=(?P<inner>.+)"),
+    re.compile(r"prvs=(?P<inner>[^/=]+)/[0-9a-z]{1,16}"),
+    re.compile(r"btv1==[^=]{1,16}==(?P<inner>.+)"),
+    re.compile(r"srs0[=+-][^=]{1,12}=[^=]{1,4}=(?P<domain>[^=]{1,200})=(?P<inner>.+)"),
+    re.compile(r"srs1[=+-][^=]{1,12}=[^=]{1,200}==[^=]{1,12}=[^=]{1,4}=(?P<domain>[^=]{1,200})=(?P<inner>.+)"),
+)
+_PATH_MAX = 998  # characters of a path that are looked at
 _TAG = re.compile(rf"(?:(?<=[+.])|(?<=2[Bb]))[A-Za-z2-7]{{{TAG_LENGTH}}}(?![A-Za-z0-9])")
 
 
@@ -44,29 +58,49 @@ class ReturnPath:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldAddress:
+    """The address that decides about one held mail: release, drop, or block its author."""
+
+    action: str
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
 class Word:
     """A local part that is none of the others: a team, an intake, reserved, or nobody's."""
 
     local: str
 
 
-@dataclass(frozen=True, slots=True)
+Meaning = RecordAddress | ReturnPath | HeldAddress | Word
+Epoch = Callable[[str], int]
+
+
+def _first_epoch(_ref: str) -> int:
+    return 0
+
+
+@dataclass(slots=True)
 class Addresses:
-    """Writes and reads the addresses of one domain."""
+    """Writes and reads the addresses of one domain. `keys` are replaced when they were rotated."""
 
     domain: str
     keys: Keys
 
-    def alias(self, ref: str, action: str = "", reader: int | None = None) -> Address:
-        """Return a record's address; with `reader` it holds that reader's tag."""
+    def alias(self, ref: str, action: str = "", reader: int | None = None, epoch: int = 0) -> Address:
+        """Return a record's address; with `reader` it holds that reader's tag, of the record's `epoch`."""
         local = ref.lower() + (f"-{action}" if action else "")
         if reader is not None:
-            local += "+" + make_tag(self.keys, f"record:{ref.lower()}", reader)
+            local += "+" + make_tag(self.keys, _subject(ref, epoch), reader)
         return Address(local, self.domain)
 
     def return_path(self, delivery: int) -> Address:
         """Return the envelope return path of one delivery."""
         return Address(f"{_BOUNCE}+{delivery}.{make_tag(self.keys, _BOUNCE, delivery)}", self.domain)
+
+    def held(self, action: str, held: int) -> Address:
+        """Return the address that decides about one held mail."""
+        return Address(f"held-{action}+{held}.{make_tag(self.keys, f'held:{action}', held)}", self.domain)
 
     def word(self, local: str) -> Address:
         """Return the address of a team, an intake or a reserved word."""
@@ -75,7 +109,8 @@ class Addresses:
     def untagged(self, text: str) -> str:
         """Return `text` with our tagged addresses as bare aliases: a tag is its reader's alone."""
         tagged = re.compile(
-            rf"(?:\+|%2[Bb]|=2[Bb])[A-Za-z2-7]{{{TAG_LENGTH}}}(?=(?:@|%40|=40){re.escape(self.domain)})"
+            rf"(?:\+|%2b|=2b)(?:\d{{1,13}}\.)?[a-z2-7]{{{TAG_LENGTH}}}(?=(?:@|%40|=40){re.escape(self.domain)})",
+            re.IGNORECASE,
         )
         return tagged.sub("", text)
 
@@ -83,67 +118,74 @@ class Addresses:
         """Whether an address is in our domain."""
         return address.domain == self.domain
 
-    def read(self, address: Address) -> RecordAddress | ReturnPath | Word | None:
-        """Return what an address means, by its form and its tag alone; None if it is not ours."""
+    def parse(self, text: str) -> Address | None:
+        """Return the address that RCPT gave, as it was before systems on its way wrapped or quoted it."""
+        local, _, domain = text[:_PATH_MAX].strip().rpartition("@")
+        if local.startswith('"') and local.endswith('"') and len(local) > 1:
+            local = local[1:-1]
+        domain = domain.rstrip(".")
+        if domain.lower() == self.domain:
+            for wrapper in _WRAPPED:
+                match = wrapper.fullmatch(local.lower())
+                if match and match.groupdict().get("domain") in (None, self.domain):
+                    local = match["inner"]
+                    break
+        return parse_address(f"{local}@{domain}")
+
+    def ref(self, address: Address) -> str:
+        """Return the reference (upper case) that an address seems to name, or ""; its tag is not looked at."""
+        match = _form(address.local.lower())
+        return match[0].upper() if match else ""
+
+    def read(self, address: Address, epoch: Epoch = _first_epoch) -> Meaning | None:
+        """Return what an address means, by its form and its tag; None if it is not ours.
+
+        `epoch` tells how often the tags of a record were revoked.
+        """
         if not self.owns(address):
             return None
         local = address.local.lower()
         if match := _RETURN_PATH.fullmatch(local):
-            delivery = read_tag(self.keys, _BOUNCE, match[2])
-            return ReturnPath(delivery) if str(delivery) == match[1] and delivery is not None else None
-        if "+" not in local and "-" not in local:
+            delivery = self._number(_BOUNCE, match[1], match[2])
+            return ReturnPath(delivery) if delivery is not None else None
+        if match := _HELD.fullmatch(local):
+            held = self._number(f"held:{match[1]}", match[2], match[3])
+            return HeldAddress(match[1], held) if held is not None else None
+        if "+" not in local and "-" not in local and len(local) <= TAG_LENGTH:
             return RecordAddress(local.upper()) if _RECORD.fullmatch(local) else Word(local)
-        if not (match := _RECORD.fullmatch(local)):
+        form = _form(local)
+        if form is None:
             return None if "+" in local else Word(local)
-        ref, action, tag = match.groups(default="")
-        if action not in ACTIONS and action:
-            return None if tag else Word(local)
+        ref, action, tag = form
         if not tag:
             return RecordAddress(ref.upper(), action)
-        reader = read_tag(self.keys, f"record:{ref}", tag)
-        return None if reader is None else RecordAddress(ref.upper(), action, reader)
+        reader = read_tag(self.keys, _subject(ref, epoch(ref.upper())), tag)
+        if reader is None:
+            # Without the plus sign it may as well be a word that only looks like it.
+            return None if "+" in local else Word(local)
+        return RecordAddress(ref.upper(), action, reader)
+
+    def _number(self, subject: str, shown: str, tag: str) -> int | None:
+        number = read_tag(self.keys, subject, tag)
+        return number if number is not None and str(number) == shown else None
+
+
+def _subject(ref: str, epoch: int) -> str:
+    return f"record:{ref.lower()}" + (f":{epoch}" if epoch else "")
+
+
+def _form(local: str) -> tuple[str, str, str] | None:
+    """Return reference, action and tag of a local part in lower case, as its form alone tells them."""
+    if match := _RECORD.fullmatch(local):
+        ref, action, tag = match.groups(default="")
+        if not action or action in ACTIONS:
+            return ref, action, tag
+    if match := _MANGLED.fullmatch(local):
+        ref, action, tag = match.groups(default="")
+        return ref, action, tag
+    return None
 
 
 def hide_tags(text: str) -> str:
     """Return `text` with every tag in it replaced by `…`: what may stand in a log."""
     return _TAG.sub("…", text)
-
-
-def load_keys(state: Path) -> Keys:
-    """Read the tag keys in `state`, making the first one where there is none.
-
-    A line is `ID HEX`; the first signs, all are accepted. Raises ValueError on a bad file.
-    """
-    path = state / KEY_FILE
-    state.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        _write_new(path, f"0 {secrets.token_hex(_KEY_OCTETS)}\n")
-    found: dict[int, bytes] = {}
-    for line in path.read_text("ascii").split("\n"):
-        number, _, secret = line.strip().partition(" ")
-        if not line.strip() or line.startswith("#"):
-            continue
-        if not number.isdigit() or int(number) > 31 or len(secret) < 2 * _KEY_OCTETS:
-            message = f"{path}: a line must be a number from 0 to 31 and 64 or more hexadecimal digits"
-            raise ValueError(message)
-        found[int(number)] = bytes.fromhex(secret)
-    if not found:
-        message = f"{path}: holds no key; take the file away and a new one is made"
-        raise ValueError(message)
-    return Keys(next(iter(found)), found)
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Write a secret so that two programs starting at once agree on one, and nobody else reads it."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        pass
-    finally:
-        new.unlink()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from gateway import bundled, maillog
-from gateway.alias import Addresses, load_keys
+from gateway.alias import Addresses
 from gateway.arrive.accept import Acceptor
 from gateway.arrive.smtp import Doors
 from gateway.arrive.smtp import Settings as DoorSettings
@@ -24,6 +24,7 @@ from gateway.config import Settings, parse_listen
 from gateway.decide.post import Desk
 from gateway.decide.receive import Receiver
 from gateway.document import Problem
+from gateway.keyring import load_keys
 from gateway.metrics import MetricsServer
 from gateway.notify.fanout import FanOut
 from gateway.notify.render import Renderer

@@ -15,7 +15,9 @@ from gateway.records.record import REFERENCE
 
 FILE = "rules.yaml"
 SPECIAL_FOLLOWERS = ("leader", "salesperson", "creator")
-RESERVED = frozenset({"gateway", "postmaster", "abuse", "bounce", "mailer-daemon", "root", "noreply", "no-reply"})
+RESERVED = frozenset(
+    {"gateway", "postmaster", "abuse", "bounce", "held", "mailer-daemon", "root", "noreply", "no-reply"}
+)
 LOCAL_PART = r"^[a-z][a-z0-9-]{0,40}$"
 _DEFAULT_STAGES = ("new", "qualified", "proposition")
 

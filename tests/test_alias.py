@@ -1,10 +1,13 @@
+import re
 import stat
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.alias import ACTIONS, Addresses, RecordAddress, ReturnPath, Word, hide_tags, load_keys
+from gateway.alias import ACTIONS, HELD_ACTIONS, Addresses, HeldAddress, RecordAddress, ReturnPath, Word, hide_tags
+from gateway.keyring import KEPT_DAYS, load_keys, read_keys, rotate
 from gateway.mail.address import Address
 from gateway.mail.tag import NUMBER_MAX, Keys
 
@@ -43,12 +46,17 @@ def test_a_return_path_we_mint_we_recognise(delivery):
     assert len(address.local) <= 64
 
 
+def plain(local: str) -> str:
+    """Return what is left of a local part whose plus sign some system rewrote or lost."""
+    return re.sub(r"[-+=#_.]|%2b", "", local.lower())
+
+
 def writes_back(read, local: str) -> bool:
     match read:
         case RecordAddress():
-            return minted(read).local == local.lower()
+            return plain(minted(read).local) == plain(local)
         case ReturnPath():
-            return OURS.return_path(read.delivery).local == local.lower()
+            return plain(OURS.return_path(read.delivery).local) == plain(local)
         case Word():
             return read.local == local.lower() and "+" not in local
         case _:
@@ -116,6 +124,87 @@ def test_the_tag_of_one_record_is_none_of_another(ref, other, reader):
 )
 def test_a_local_part_is_read_by_its_form(local, read):
     assert OURS.read(Address(local, D)) == read
+
+
+TAGGED = OURS.alias("S00042", "", 7).local
+NOTED = OURS.alias("S00042", "note", 7).local
+TAG = TAGGED[-25:]
+PATH = OURS.return_path(7).local
+MANGLED = {
+    "upper case": TAGGED.upper(), "the reference alone in upper case": TAGGED.replace("s", "S", 1), "quoted": f'"{TAGGED}"',
+    "plus as equals": TAGGED.replace("+", "="), "plus as hash": TAGGED.replace("+", "#"), "plus as dash": TAGGED.replace("+", "-"),
+    "plus as underline": TAGGED.replace("+", "_"), "plus percent-encoded": TAGGED.replace("+", "%2B"),
+    "plus percent-encoded, lower": TAGGED.replace("+", "%2b"), "plus lost": TAGGED.replace("+", ""),
+    "plus lost, upper case": TAGGED.replace("+", "").upper(), "BATV": f"prvs=1234abcdef={TAGGED}", "BATV, upper case": f"PRVS=1234ABCDEF={TAGGED.upper()}",
+    "BATV, the key behind": f"prvs={TAGGED}/1234abcdef", "BATV, older": "btv1==123==" + TAGGED, "BATV of Microsoft": f"msprvs1=18jKm={TAGGED}",
+    "SRS": f"SRS0=4kT+=JD={D}={TAGGED}", "SRS with a plus": f"SRS0+4kT9=JD={D}={TAGGED}", "SRS with a dash": f"srs0-4kT9=JD={D}={TAGGED}",
+    "SRS twice": f"SRS1=x9=relay.example==4kT9=JD={D}={TAGGED}", "BATV, its plus as equals": f"prvs=1234abcdef={TAGGED.replace('+', '=')}",
+    "quoted and BATV": f'"prvs=1234abcdef={TAGGED}"', "note": NOTED, "note, plus lost": NOTED.replace("+", ""),
+    "note, plus as dash": NOTED.replace("+", "-"), "note, upper case": NOTED.upper(), "return path, upper case": PATH.upper(),
+    "return path, plus as equals": PATH.replace("+", "="), "return path, plus lost": PATH.replace("+", ""),
+    "return path, BATV": f"prvs=1234abcdef={PATH}", "return path, SRS": f"SRS0=4kT9=JD={D}={PATH}",
+    "return path, dot as equals": PATH.replace(".", "="), "plus and tag lost": "s00042", "domain in upper case": TAGGED,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", MANGLED)
+def test_A11_an_address_is_known_whatever_mail_systems_did_to_it(how):  # noqa: N802
+    domain = D.upper() + "." if how == "domain in upper case" else D
+    meant = RecordAddress("S00042", "note" if how.startswith("note") else "", None if "tag lost" in how else 7)
+    address = OURS.parse(f"{MANGLED[how]}@{domain}")
+    assert OURS.read(address) == (ReturnPath(7) if how.startswith("return path") else meant)
+
+
+@pytest.mark.parametrize("how", MANGLED)
+def test_A11_a_strangers_tag_is_none_however_it_is_mangled(how):  # noqa: N802
+    read = STRANGERS.read(STRANGERS.parse(f"{MANGLED[how]}@{D}"))
+    assert getattr(read, "reader", None) is None
+    assert not isinstance(read, ReturnPath)
+
+
+def test_a_wrapper_of_another_domains_address_is_not_ours():
+    address = OURS.parse(f"SRS0=4kT9=JD=other.example={TAGGED}@{D}")
+    assert not isinstance(OURS.read(address), RecordAddress)
+
+
+@pytest.mark.parametrize("action", HELD_ACTIONS)
+def test_an_address_that_decides_about_a_held_mail_is_of_that_mail_and_that_action_only(action):
+    address = OURS.held(action, 42)
+    assert OURS.read(address) == HeldAddress(action, 42)
+    assert STRANGERS.read(address) is None
+    others = [each for each in HELD_ACTIONS if each != action]
+    assert all(OURS.read(Address(address.local.replace(action, other), D)) is None for other in others)
+    assert OURS.read(Address(address.local.replace("+42.", "+43."), D)) is None
+
+
+def test_revoked_tags_are_nobodys_and_new_ones_are_of_the_new_epoch():
+    old, new = OURS.alias("S1", "", 7), OURS.alias("S1", "", 7, 1)
+    assert OURS.read(old, lambda _: 1) is None
+    assert OURS.read(new, lambda _: 1) == RecordAddress("S1", "", 7)
+    assert OURS.read(new) is None
+    assert OURS.read(OURS.alias("S1"), lambda _: 1) == RecordAddress("S1")
+
+
+def test_rotated_keys_sign_anew_and_accept_the_old_for_a_while(tmp_path):
+    before = load_keys(tmp_path)
+    old = Addresses(D, before).alias("S1", "", 9)
+    today = date(2026, 11, 24)
+    rotate(tmp_path, today)
+    keys = load_keys(tmp_path, today + timedelta(days=KEPT_DAYS))
+    assert keys.current != before.current
+    assert Addresses(D, keys).read(old) == RecordAddress("S1", "", 9)
+    assert Addresses(D, keys).alias("S1", "", 9) != old
+    later = load_keys(tmp_path, today + timedelta(days=KEPT_DAYS + 1))
+    assert Addresses(D, later).read(old) is None
+
+
+def test_keys_can_be_rotated_for_ever(tmp_path):
+    load_keys(tmp_path)
+    for day in range(100):
+        rotate(tmp_path, date(2026, 1, 1) + timedelta(days=day))
+        ids = [each.id for each in read_keys(tmp_path)]
+        assert len(ids) == len(set(ids)) <= 32
+    assert stat.S_IMODE((tmp_path / "tag.keys").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("domain", ["example.com", "x.sales.example.com", "sales.example.com.evil.example"])

@@ -8,12 +8,12 @@ only for an address that is not ours or a mail too large. When `keep` returns, n
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway import maillog
-from gateway.alias import Addresses, RecordAddress, ReturnPath, Word
-from gateway.mail.address import parse_address
+from gateway.alias import Addresses, HeldAddress, RecordAddress, ReturnPath
 from gateway.mail.status import Status
 from gateway.rules import RESERVED
 from gateway.site import Site
@@ -30,7 +30,8 @@ AWAY = Status(4, 51, "3.0", "cannot take mail just now, try again later / 暫時
 FULL = Status(4, 52, "3.1", "no room just now, try again later / 暫時沒有空間，請稍後再試")
 TOO_LARGE = Status(5, 52, "3.4", "mail is too large / 郵件過大")
 _GROUP_MAX = 100  # mails that share a commit
-_KNOWN_MAX = 100_000  # references remembered as ours; records are never taken away
+_KNOWN_MAX = 100_000  # references remembered as ours
+_KNOWN_S = 5.0  # for how long: so long may a revoked tag still be taken in, to be held
 
 
 class Acceptor:
@@ -45,7 +46,7 @@ class Acceptor:
         self._addresses = addresses
         self._traffic = traffic
         self._arrived = arrived
-        self._known: set[str] = set()
+        self._known: dict[str, tuple[int, float]] = {}  # reference → tag epoch, and when it was looked up
         self._waiting: list[tuple[Received, asyncio.Future[Status]]] = []
         self._keeping: asyncio.Task[None] | None = None
         self._spool = site.settings.state / "spool"
@@ -60,43 +61,54 @@ class Acceptor:
 
     async def recipient(self, text: str) -> Status:
         """Return whether we take mail for `text`, an address as RCPT gave it."""
-        address = parse_address(text)
-        if address is None and text.lower() == "postmaster":
+        if text.lower() == "postmaster":
             return RECIPIENT_OK
+        address = self._addresses.parse(text)
         if address is None or not self._addresses.owns(address):
             return NOT_OURS
-        match self._addresses.read(address):
-            case ReturnPath():
+        if self._is_word(address.local.lower()):
+            return RECIPIENT_OK
+        ref = self._addresses.ref(address)
+        if ref and ref.lower() not in self._site.rules.teams and not self._is_known(ref):
+            away = await self._look_up(ref)
+            if away is not None:
+                return away
+        match self._addresses.read(address, self._epoch):
+            case ReturnPath() | HeldAddress():
                 return RECIPIENT_OK
-            case Word(local) if self._is_word(local):
-                return RECIPIENT_OK
-            case RecordAddress(ref, action, reader):
-                if not action and reader is None and self._is_word(ref.lower()):
-                    return RECIPIENT_OK
-                return RECIPIENT_OK if ref.lower() in self._site.rules.teams else await self._record(ref)
+            case RecordAddress(ref):
+                return RECIPIENT_OK if ref.lower() in self._site.rules.teams or ref in self._known else UNKNOWN
             case _:
                 return UNKNOWN
 
     def _is_word(self, local: str) -> bool:
         rules = self._site.rules
-        return local in rules.intake or local in rules.teams or local in (RESERVED - {"bounce"})
+        return local in rules.intake or local in rules.teams or local in (RESERVED - {"bounce", "held"})
 
-    async def _record(self, ref: str) -> Status:
-        if ref in self._known:
-            return RECIPIENT_OK
+    def _is_known(self, ref: str) -> bool:
+        """Whether it was looked up a moment ago that there is a record, and how often its tags were revoked."""
+        known = self._known.get(ref)
+        return known is not None and time.monotonic() - known[1] < _KNOWN_S
+
+    def _epoch(self, ref: str) -> int:
+        return self._known.get(ref, (0, 0.0))[0]
+
+    async def _look_up(self, ref: str) -> Status | None:
+        """Ask the store for a record; return what to answer if it cannot be asked."""
         try:
-            if not await asyncio.to_thread(self._exists, ref):
-                return UNKNOWN
+            epoch = await asyncio.to_thread(self._read_epoch, ref)
         except Away as away:
             maillog.away("store", away)
             return AWAY
-        if len(self._known) < _KNOWN_MAX:
-            self._known.add(ref)
-        return RECIPIENT_OK
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        if epoch is not None:
+            self._known[ref] = (epoch, time.monotonic())
+        return None
 
-    def _exists(self, ref: str) -> bool:
+    def _read_epoch(self, ref: str) -> int | None:
         with self._store.read() as tx:
-            return records.exists(tx, ref)
+            return records.epoch(tx, ref)
 
     def arriving(self) -> None:
         """Note that a mail is on its way in: what works through the backlog gives way to it."""

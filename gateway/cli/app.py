@@ -20,9 +20,10 @@ from rich.table import Table
 
 import gateway
 from gateway import maillog
-from gateway.alias import Addresses, load_keys
+from gateway.alias import Addresses
 from gateway.decide.post import Desk
 from gateway.document import Bad
+from gateway.keyring import load_keys
 from gateway.site import Site, load
 from gateway.store import schema
 from gateway.store.session import Away, Store, open_store

@@ -151,7 +151,7 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
     now = now_ms()
     rules = desk.site.rules
     routed = [
-        (recipient, route(recipient.address, desk.addresses, rules, lambda ref: records.exists(tx, ref)))
+        (recipient, route(recipient.address, desk.addresses, rules, lambda ref: records.epoch(tx, ref)))
         for recipient in read.arrival.recipients
     ]
     author = read.identity.email or "(no single well-formed From)"

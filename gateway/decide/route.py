@@ -6,8 +6,7 @@ The envelope alone decides; References only choose the parent inside the record 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.alias import Addresses, RecordAddress, ReturnPath, Word
-from gateway.mail.address import parse_address
+from gateway.alias import Addresses, HeldAddress, RecordAddress, ReturnPath, Word
 from gateway.rules import RESERVED, Intake, Rules
 
 
@@ -48,23 +47,23 @@ class Nowhere:
     """To nothing we know any more."""
 
 
-Target = ReturnPath | ToRecord | ToTeam | ToIntake | ToReserved | Nowhere
+Target = ReturnPath | HeldAddress | ToRecord | ToTeam | ToIntake | ToReserved | Nowhere
 
 
-def route(recipient: str, addresses: Addresses, rules: Rules, is_record: Callable[[str], bool]) -> Target:
+def route(recipient: str, addresses: Addresses, rules: Rules, epoch: Callable[[str], int | None]) -> Target:
     """Return where `recipient` leads: the first that fits of CONTRACT's order.
 
-    `is_record` tells whether a reference is a record's.
+    `epoch` tells how often the tags of a record were revoked, None where there is no such record.
     """
-    address = parse_address(recipient)
-    meant = addresses.read(address) if address else Word(recipient.lower())
+    address = addresses.parse(recipient)
+    meant = addresses.read(address, lambda ref: epoch(ref) or 0) if address else Word(recipient.lower())
     match meant:
-        case ReturnPath():
+        case ReturnPath() | HeldAddress():
             return meant
         case RecordAddress(ref, action, reader):
             if ref.lower() in rules.teams:
                 return ToTeam(ref.lower(), action, reader)
-            if is_record(ref):
+            if epoch(ref) is not None:
                 return ToRecord(ref, action, reader)
             return Nowhere() if action or reader is not None else _word(ref.lower(), rules)
         case Word(local):

@@ -9,7 +9,6 @@ from gateway.decide.disposition import Disposition, hold
 from gateway.decide.intake import ADDED_MAX
 from gateway.decide.place import Incoming, Place, keep_aside
 from gateway.decide.post import Desk, Text, post
-from gateway.mail.address import parse_address
 from gateway.mail.quoting import split_reply, without_quotes
 from gateway.records.commands import Given, split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
@@ -126,10 +125,14 @@ def _post(
 def _in_bcc(desk: Desk, incoming: Incoming, where: Place) -> bool:
     """Whether one of our people put the record in Bcc: To and Cc are there, and do not name it."""
     mail = incoming.mail
-    named = [desk.addresses.read(mailbox.address) for mailbox in (*mail.to, *mail.cc)]
+
+    def epoch(_ref: str) -> int:
+        return where.record.tag_epoch
+
+    named = [desk.addresses.read(mailbox.address, epoch) for mailbox in (*mail.to, *mail.cc)]
     shown = mail.header.first("to") or mail.header.first("cc")
     is_named = any(isinstance(each, RecordAddress) and each.ref == where.record.ref for each in named)
-    address = parse_address(incoming.recipient.address)
+    address = desk.addresses.parse(incoming.recipient.address)
     by_alias = address is not None and desk.addresses.read(address) == RecordAddress(where.record.ref, where.action)
     return incoming.identity.person is not None and bool(shown) and not is_named and by_alias
 

@@ -114,7 +114,7 @@ def build(
 
 def _links(addresses: Addresses, record: Record, whose: Audience, tag: int | None) -> Mapping[str, Value]:
     """The footer's ways out. Those inside need no tag: they are known by who they are."""
-    unfollow = addresses.alias(record.ref, "unfollow", tag)
+    unfollow = addresses.alias(record.ref, "unfollow", tag, record.tag_epoch)
     follow = addresses.alias(record.ref, "follow")
     offered = whose.follows or not whose.outsider
     return {

@@ -146,10 +146,12 @@ class FanOut:
         return prepared
 
     def _header(self, told: Told, heard: Heard, to: Address, number: int, shared: bytes, body: SharedBody) -> bytes:
-        ref = told.record.ref
+        ref, epoch = told.record.ref, told.record.tag_epoch
         action = NOTE.name if told.message.subtype == NOTE.name else ""
-        reply_to = self._addresses.alias(ref, action, number)
-        unsubscribe = self._addresses.alias(ref, "unfollow", number) if heard.follows or not heard.outsider else None
+        reply_to = self._addresses.alias(ref, action, number, epoch)
+        unsubscribe: Address | None = None
+        if heard.follows or not heard.outsider:
+            unsubscribe = self._addresses.alias(ref, "unfollow", number, epoch)
         reason = "" if heard.outsider else str(heard.reason)
         return header(shared, body, heard.name, to, reply_to, unsubscribe, reason)
 

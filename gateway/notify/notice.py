@@ -86,7 +86,7 @@ def _compose(
         record=record.ref if record else "",
         subtype=each.kind,
     )
-    reply_to = addresses.alias(record.ref, "", number) if record else None
+    reply_to = addresses.alias(record.ref, "", number, record.tag_epoch) if record else None
     return header(shared_fields(envelope), body, person.name if person else "", to, reply_to, None, ""), body
 
 

@@ -36,7 +36,8 @@ class Record:
     """What a thread is about, as it stands now.
 
     `id` is the store's, 0 before it is kept. `teams` are all the teams it has had, `team` the one
-    it has. `fields` hold text by name; a lead's stage is one of them.
+    it has. `fields` hold text by name; a lead's stage is one of them. `tag_epoch` is how often the
+    tags in its addresses were revoked.
     """
 
     id: int
@@ -53,6 +54,7 @@ class Record:
     lines: tuple[Line, ...] = ()
     origin: str = ""
     created_at: int = 0
+    tag_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

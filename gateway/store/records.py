@@ -14,7 +14,7 @@ from gateway.store.tables import counter, record
 _DIGITS = 5
 _FIND = sa.select(record).where(record.c.ref == sa.bindparam("wanted"))
 _FIND_LOCKED = _FIND.with_for_update()
-_EXISTS = sa.select(record.c.id).where(record.c.ref == sa.bindparam("wanted"))
+_EPOCH = sa.select(record.c.tag_epoch).where(record.c.ref == sa.bindparam("wanted"))
 _LOAD = sa.select(record).where(record.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
@@ -26,7 +26,19 @@ def find(tx: Transaction, ref: str, *, lock: bool = False) -> Record | None:
 
 def exists(tx: Transaction, ref: str) -> bool:
     """Whether there is a record with this reference."""
-    return tx.execute(_EXISTS, {"wanted": ref.upper()}).first() is not None
+    return epoch(tx, ref) is not None
+
+
+def epoch(tx: Transaction, ref: str) -> int | None:
+    """Return how often the tags of the record with this reference were revoked; None if there is none."""
+    found = tx.execute(_EPOCH, {"wanted": ref.upper()}).scalar()
+    return None if found is None else int(found)
+
+
+def revoke_tags(tx: Transaction, ref: str) -> bool:
+    """Make every tag in a record's addresses nobody's; False if there is no such record."""
+    values = {"tag_epoch": record.c.tag_epoch + 1}
+    return tx.execute(sa.update(record).where(record.c.ref == ref.upper()).values(values)).rowcount == 1
 
 
 def load(tx: Transaction, ids: Iterable[int]) -> dict[int, Record]:
@@ -100,4 +112,5 @@ def _record(row: sa.Row) -> Record:  # type: ignore[type-arg]  # any row of the 
         teams=tuple(row.teams), salesperson=row.salesperson, creator=row.creator, origin=row.origin,
         customer=Party(party["name"], tuple(party["emails"]), party["language"], party["key"]),
         fields=row.fields, lines=tuple(Line(*line) for line in row.lines), created_at=row.created_at,
+        tag_epoch=row.tag_epoch,
     )  # fmt: skip

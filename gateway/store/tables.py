@@ -93,6 +93,8 @@ arrival = Table(
     Column("helo", String(255), nullable=False),
     Column("return_path", String(1000), nullable=False),
     Column("trusted", Boolean, nullable=False),
+    Column("auth_who", String(100), nullable=False, server_default=""),  # the person of SMTP AUTH
+    Column("results", JSON),  # [method, verdict, domain, detail]: what authentication found, once it was asked
     Column("content", LargeBinary(32), ForeignKey("content.digest"), nullable=False),
     Column("state", String(16), nullable=False),  # pending → handled
     *_work(),
@@ -117,6 +119,8 @@ arrival_recipient = Table(
     _ref("record_id", "record", null=True),
     _ref("message_id", "message", null=True),
     _at("settled_at", null=True),
+    Column("decided_by", String(100), nullable=False, server_default=""),  # who released, routed or dropped it
+    _at("decided_at", null=True),
     sqlite_autoincrement=True,
 )  # fmt: skip
 Index(
@@ -141,6 +145,7 @@ record = Table(
     Column("fields", JSON, nullable=False),
     Column("lines", JSON, nullable=False),
     Column("origin", String(48), nullable=False),
+    Column("tag_epoch", Integer, nullable=False, server_default="0"),  # grows when its tags are revoked
     _at("created_at"), _at("changed_at"),
     sqlite_autoincrement=True,
 )  # fmt: skip
@@ -223,6 +228,12 @@ effect = Table(
     Column("body_digest", LargeBinary(32), primary_key=True),
     _ref("record_id", "record", null=True),
 )  # fmt: skip
+# What notes say, as hashes of pieces: a text that quotes a note is found by them, in whatever thread.
+note_print = Table(
+    "note_print", metadata,
+    Column("piece", BigInteger, primary_key=True, autoincrement=False),
+    Column("message_id", Id, ForeignKey("message.id"), primary_key=True, autoincrement=False),
+)  # fmt: skip
 announced = Table(
     "announced", metadata,
     Column("id", String(200), primary_key=True),
@@ -273,6 +284,37 @@ suppression = Table(
     "suppression", metadata,
     Column("email", String(400), primary_key=True),
     Column("reason", Text, nullable=False), _at("at"),
+)  # fmt: skip
+
+bounce = Table(
+    "bounce", metadata,
+    _id(),
+    Column("email", String(400), nullable=False, index=True),
+    _at("at"),
+    Column("cause", String(16), nullable=False),  # address, full, blocked, size, temporary, other
+    Column("answer", Text, nullable=False),
+    _ref("delivery_id", "delivery", null=True),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+# Outsiders whose mail nobody wants to see: what they send is refused, quietly.
+blocked = Table(
+    "blocked", metadata,
+    Column("email", String(400), primary_key=True),
+    Column("by", String(100), nullable=False), _at("at"),
+)  # fmt: skip
+
+# ---- the audit log: appended to, never changed (triggers in the migration); each entry holds the hash of the last
+
+audit = Table(
+    "audit", metadata,
+    _id(), _at("at"),
+    Column("who", String(400), nullable=False),
+    Column("what", String(40), nullable=False),
+    Column("about", String(400), nullable=False),
+    Column("data", Text, nullable=False),  # JSON in canonical form
+    Column("previous", LargeBinary(32), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False, unique=True),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 
 # ---- notices: a mail of ours to one person about their own doing, never in a thread

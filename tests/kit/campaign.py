@@ -26,7 +26,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from gateway.alias import Addresses, load_keys
+from gateway.alias import Addresses
+from gateway.keyring import load_keys
 from gateway.config import load as load_settings
 from gateway.document import read as read_document
 from gateway.node import open_site_store
