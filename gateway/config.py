@@ -271,6 +271,9 @@ def load(document: Document, folder: Path) -> tuple[Settings, list[Problem]]:
     if smtp is not None and smtp.require_tls and not smtp.tls_certificate:
         what = "require_tls needs a certificate"
         raise Bad([document.problem(("smtp", "require_tls"), what, "name tls_certificate and tls_key")])
+    if smtp is not None and smtp.submission is not None and not smtp.tls_certificate:
+        what = "submission takes passwords over TLS only, and needs a certificate"
+        raise Bad([document.problem(("smtp", "submission"), what, "name smtp.tls_certificate and smtp.tls_key")])
     return settings, _notes(document, settings)
 
 
@@ -279,8 +282,6 @@ def _notes(document: Document, settings: Settings) -> list[Problem]:
     later = [
         (("imap",), bool(settings.imap), "catch-all mailboxes are not fetched in this release"),
         (("filing",), settings.filing is not None, "threads are not filed into folders in this release"),
-        (("smtp", "submission"), bool(settings.smtp and settings.smtp.submission),
-         "submission is not offered in this release"),
         (("authentication",), document.data.get("authentication") is not None,
          "only trusted networks and reply addresses authenticate in this release; all other mail is held"),
     ]  # fmt: skip

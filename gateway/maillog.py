@@ -66,6 +66,11 @@ def rejected(door: str, peer: str, reply: str) -> None:
     _tell("rejected", reply[:3], door=door, peer=peer, reply=reply)
 
 
+def logged_in(peer: str, who: str) -> None:
+    """Somebody tried to log in; `who` is the person, or ""."""
+    _tell("login", "yes" if who else "no", peer=peer, who=who)
+
+
 def decided(arrival: int, state: str, cause: str, record: str) -> None:
     """An arrival was decided for one recipient."""
     _tell("decided", state, arrival=arrival, cause=cause, record=record)

@@ -18,8 +18,10 @@ from typing import IO
 from gateway import bundled, maillog
 from gateway.alias import Addresses
 from gateway.arrive.accept import Acceptor
-from gateway.arrive.smtp import Doors
+from gateway.arrive.doors import Doors
 from gateway.arrive.smtp import Settings as DoorSettings
+from gateway.arrive.smtp import Shared
+from gateway.arrive.submission import Submitters
 from gateway.config import Settings, parse_listen
 from gateway.decide.post import Desk
 from gateway.decide.receive import Receiver
@@ -34,6 +36,7 @@ from gateway.site import Site
 from gateway.store import notices, schema, status
 from gateway.store.notices import NewNotice
 from gateway.store.session import Away, Store, open_store
+from gateway.users import Users
 from gateway.worker import Traffic, Worker, now_ms
 
 THREADS = 24
@@ -122,7 +125,8 @@ class Node:
         decider = Worker("decide", receiver.step, _tell)
         others = Worker("others", lambda: self._heard_others(others, decider, notifier, sender), _tell)
         self._workers = [decider, notifier, others]
-        doors = Doors(Acceptor(store, self._site, self._addresses, traffic, decider.wake), settings.site.domain)
+        acceptor = Acceptor(store, self._site, self._addresses, traffic, decider.wake)
+        doors = Doors(Shared(acceptor, settings.site.domain), self._submitters())
         metrics = MetricsServer(settings.metrics.listen, store) if settings.metrics else None
         try:
             listening = await self._open(doors)
@@ -145,22 +149,30 @@ class Node:
         if metrics is not None:
             metrics.stop()
 
+    def _submitters(self) -> Submitters | None:
+        smtp = self._site.settings.smtp
+        if smtp is None or smtp.submission is None:
+            return None
+        users = Users(self._site.settings.path(smtp.submission.users_file))
+        return Submitters(users, lambda: self._site.people)
+
     async def _open(self, doors: Doors) -> dict[str, str]:
         settings = self._site.settings
+        smtp, lmtp = settings.smtp, settings.lmtp
+        wanted: list[tuple[str, DoorSettings]] = []
+        if smtp is not None:
+            door = DoorSettings("smtp", smtp.max_size, smtp.trusted_networks, self._tls, require_tls=smtp.require_tls)
+            wanted.append((smtp.listen, door))
+            if smtp.submission is not None:
+                door = DoorSettings("submission", smtp.max_size, (), self._tls, require_tls=True)
+                wanted.append((smtp.submission.listen, door))
+        if lmtp is not None:
+            wanted.append((lmtp.listen, DoorSettings("lmtp", lmtp.max_size)))
         listening: dict[str, str] = {}
-        for name, door in (("smtp", settings.smtp), ("lmtp", settings.lmtp)):
-            if door is not None:
-                host, port = parse_listen(door.listen)
-                host = str(settings.path(host)) if port < 0 else host
-                smtp = settings.smtp if name == "smtp" else None
-                door_settings = DoorSettings(
-                    name,
-                    door.max_size,
-                    smtp.trusted_networks if smtp else (),
-                    self._tls if smtp else None,
-                    require_tls=bool(smtp and smtp.require_tls),
-                )
-                listening[name] = await doors.open(door_settings, host, port)
+        for listen, door in wanted:
+            host, port = parse_listen(listen)
+            host = str(settings.path(host)) if port < 0 else host
+            listening[door.name] = await doors.open(door, host, port)
         return listening
 
     def _wake_notify(self) -> None:

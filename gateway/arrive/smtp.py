@@ -13,7 +13,6 @@ import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from aiosmtpd.lmtp import LMTP
@@ -31,12 +30,12 @@ READ_LIMIT = WHOLE  # octets a session buffers
 RECIPIENTS_MAX = 100
 CONNECTIONS_MAX = 1_000
 CONNECTIONS_PER_PEER = 200
+SILENT_S = 0.5  # a session that said nothing for so long may have to go for another
 IN_FLIGHT_MAX = 256 * 1024 * 1024  # octets of mails arriving at once
 IDLE_S = 300.0
 SESSION_S = 3_600.0
 SLOW_AFTER_S = 30.0
 SLOWEST = 500  # octets a second in DATA
-STOPPING_S = 20.0
 _CALLS = {"MAIL": 10_000, "RCPT": 100_000, "DATA": 10_000, "RSET": 10_000, "*": 1_000}  # a session
 _END = b"\r\n.\r\n"
 _GO_ON = "354 go on; end with a line that holds a dot"
@@ -45,7 +44,7 @@ _TOO_MANY = Status(4, 52, "5.3", "too many recipients / 收件者太多")
 _BUSY = Status(4, 21, "3.2", "too much at once, try again later / 目前過於忙碌，請稍後再試")
 _FAULT = Status(4, 21, "3.0", accept.AWAY.text)
 _SLOW = Status(4, 21, "4.2", "too slow, or silent too long / 太慢或閒置太久")
-_STOPPING = Status(4, 21, "3.2", "closing down, try again soon / 服務停止中，請稍後再試")
+STOPPING = Status(4, 21, "3.2", "closing down, try again soon / 服務停止中，請稍後再試")
 _NO_RECIPIENT = Status(5, 3, "5.1", "no recipient yet")
 _NO_ARGUMENT = Status(5, 1, "5.4", "DATA takes no argument")
 _PATH = re.compile(r'\s*(?:<((?:"(?:[^"\\]|\\.)*"|[^<>"\s])*)>|([^<>"\s]+))(.*)', re.DOTALL)
@@ -53,49 +52,30 @@ _SIZE = re.compile(r"\bSIZE=(\d{1,15})\b", re.IGNORECASE)
 
 
 @dataclass(slots=True)
-class Doors:
+class Shared:
     """What the sessions of all doors share."""
 
     acceptor: Acceptor
     hostname: str
     peers: dict[str, int] = field(default_factory=dict)
     in_flight: int = 0
-    sessions: set["_Door"] = field(default_factory=set)
-    servers: list[asyncio.Server] = field(default_factory=list)
+    sessions: set["Door"] = field(default_factory=set)
 
-    async def open(self, settings: "Settings", host: str, port: int) -> str:
-        """Open a door at `host:port`, or at the socket `host` where `port` is -1; return its address."""
-        loop = asyncio.get_running_loop()
-        kind = _LmtpDoor if settings.name == "lmtp" else _Door
+    def make_room(self, newest: "Door") -> bool:
+        """End the session that was silent longest, of the same peer if there are too many of that peer's.
 
-        def session() -> _Door:
-            return kind(self, settings, loop)
-
-        if port < 0:
-            await asyncio.to_thread(Path(host).unlink, missing_ok=True)
-            server: asyncio.Server = await loop.create_unix_server(session, host)
-            at = f"unix:{host}"
-        else:
-            server = await loop.create_server(session, host, port, backlog=1024)
-            name = server.sockets[0].getsockname()
-            at = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-        self.servers.append(server)
-        return at
-
-    async def close(self) -> None:
-        """Take no more connections, let mails that are arriving be kept, then hang up."""
-        for server in self.servers:
-            server.close()
-        for session in list(self.sessions):
-            session.end(_STOPPING, unless_busy=True)
-        until = time.monotonic() + STOPPING_S
-        while self.sessions and time.monotonic() < until:
-            await asyncio.sleep(0.05)
-            for session in list(self.sessions):
-                session.end(_STOPPING, unless_busy=True)
-        for session in list(self.sessions):
-            session.end(_STOPPING)
-        await self.acceptor.drained()
+        False when there is none that is silent: then the newest has to go. So who holds connections
+        without a word, however many, keeps out nobody who has something to say.
+        """
+        crowded = self.peers.get(newest.peer, 0) > CONNECTIONS_PER_PEER and newest.peer != "unix"
+        if not crowded and len(self.sessions) <= CONNECTIONS_MAX:
+            return True
+        those = [each for each in self.sessions if each is not newest and (each.peer == newest.peer or not crowded)]
+        silent = min((each for each in those if not each.receiving), key=lambda each: each.heard, default=None)
+        if silent is None or time.monotonic() - silent.heard < SILENT_S:
+            return False
+        silent.end(_BUSY)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +93,15 @@ class _Hooks:
     """What aiosmtpd asks about a command whose syntax is right."""
 
     async def handle_EHLO(  # noqa: N802 (aiosmtpd's name and arguments)
-        self, _door: "_Door", session: Session, _envelope: Envelope, hostname: str, responses: list[str]
+        self, door: "Door", session: Session, _envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        kept = [line for line in responses if not line.startswith("250-AUTH")]
+        kept = [line for line in responses if door.offers_auth or not line.startswith("250-AUTH")]
         last = kept.pop()
         return [*kept, "250-PIPELINING", "250-ENHANCEDSTATUSCODES", last]
 
     async def handle_MAIL(  # noqa: N802 (aiosmtpd's name)
-        self, door: "_Door", _session: Session, envelope: Envelope, address: str, options: list[str]
+        self, door: "Door", _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         declared = _SIZE.search(" ".join(options))
         if refused := door.refuses(int(declared[1]) if declared else 0):
@@ -131,7 +111,7 @@ class _Hooks:
         return door.say(_OK)
 
     async def handle_RCPT(  # noqa: N802 (aiosmtpd's name)
-        self, door: "_Door", _session: Session, envelope: Envelope, address: str, options: list[str]
+        self, door: "Door", _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if len(envelope.rcpt_tos) >= RECIPIENTS_MAX:
             return door.say(_TOO_MANY)
@@ -145,13 +125,16 @@ class _Hooks:
 _HOOKS = _Hooks()
 
 
-class _Door(SMTP):
+class Door(SMTP):
     """An SMTP session."""
 
     line_length_limit = READ_LIMIT
     command_size_limit = 2_048
+    offers_auth = False
 
-    def __init__(self, doors: Doors, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, doors: Shared, settings: Settings, loop: asyncio.AbstractEventLoop, **more: Any,  # noqa: ANN401 (aiosmtpd's)
+    ) -> None:  # fmt: skip
         super().__init__(
             _HOOKS,
             data_size_limit=settings.max_size,
@@ -160,58 +143,64 @@ class _Door(SMTP):
             tls_context=settings.tls,
             require_starttls=settings.require_tls,
             timeout=IDLE_S,
-            auth_exclude_mechanism=("LOGIN", "PLAIN"),
             command_call_limit=_CALLS,
             loop=loop,
+            **{"auth_exclude_mechanism": ("LOGIN", "PLAIN"), **more},
         )
         self.doors = doors
         self._settings = settings
-        self._peer = ""
+        self.peer = ""
+        self.receiving = False
+        self.heard = time.monotonic()
         self._trusted = False
-        self._receiving = False
         self._deadline: asyncio.TimerHandle | None = None
 
     # -- connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the session; if there are too many, the silent ones go first."""
         again = self._deadline is not None  # a second time, for TLS
-        count = 0
         if not again:
             name = transport.get_extra_info("peername")
-            self._peer = str(name[0]) if isinstance(name, tuple) and name else "unix"
-            self._trusted = _inside(self._peer, self._settings.trusted)
+            self.peer = str(name[0]) if isinstance(name, tuple) and name else "unix"
+            self._trusted = _inside(self.peer, self._settings.trusted)
             self._deadline = self.loop.call_later(SESSION_S, self.end, _SLOW)
             self.doors.sessions.add(self)
-            count = self.doors.peers.get(self._peer, 0) + 1
-            self.doors.peers[self._peer] = count
+            self.doors.peers[self.peer] = self.doors.peers.get(self.peer, 0) + 1
         super().connection_made(transport)
-        if not again and (len(self.doors.sessions) > CONNECTIONS_MAX or count > CONNECTIONS_PER_PEER):
+        if not again and not self.doors.make_room(self):
             self.end(_BUSY)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Forget the session."""
         if self in self.doors.sessions:
             self.doors.sessions.discard(self)
-            left = self.doors.peers.get(self._peer, 1) - 1
-            self.doors.peers[self._peer] = left
+            left = self.doors.peers.get(self.peer, 1) - 1
+            self.doors.peers[self.peer] = left
             if left <= 0:
-                del self.doors.peers[self._peer]
+                del self.doors.peers[self.peer]
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(error)
 
     def end(self, status: Status, *, unless_busy: bool = False) -> None:
         """Say why and hang up; with `unless_busy` not while a mail is arriving."""
-        if unless_busy and self._receiving:
+        if unless_busy and self.receiving:
             return
         transport = cast("asyncio.Transport | None", self.transport)
         if transport is not None and not transport.is_closing():
             transport.write(self.say(status).encode() + b"\r\n")
             transport.close()
 
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        self.heard = time.monotonic()
+        super()._reset_timeout(duration)
+
     def _timeout_cb(self) -> None:
         self.end(_SLOW)
 
     async def handle_exception(self, error: Exception) -> str:
+        """Answer 451 and nothing else (law 4): aiosmtpd would say 500 and what went wrong."""
         maillog.fault(self._settings.name, error)
         return str(accept.AWAY)
 
@@ -220,10 +209,11 @@ class _Door(SMTP):
     def say(self, status: Status) -> str:
         """Return the line that answers a command; what is not yes is logged."""
         if status.severity != 2:
-            maillog.rejected(self._settings.name, self._peer, str(status))
+            maillog.rejected(self._settings.name, self.peer, str(status))
         return str(status)
 
     async def push(self, status: str | bytes) -> None:
+        """Send a line, in UTF-8."""
         line = status.encode("utf-8") if isinstance(status, str) else status
         await super().push(line)
 
@@ -247,6 +237,7 @@ class _Door(SMTP):
         return (address, match[3].strip()) if len(address) <= 998 else (None, None)
 
     async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
+        """Refuse a declared size before aiosmtpd reads the rest."""
         declared = _SIZE.search(arg or "")
         if declared and int(declared[1]) > self._settings.max_size:
             await self.push(self.say(accept.TOO_LARGE))
@@ -262,6 +253,7 @@ class _Door(SMTP):
     smtp_PUT = smtp_GET  # noqa: N815 (aiosmtpd's name)
 
     async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
+        """Take a mail into a spool and keep it."""
         envelope = cast("Envelope", self.envelope)
         session = cast("Session", self.session)
         if not envelope.rcpt_tos or arg or not session.host_name:
@@ -270,7 +262,7 @@ class _Door(SMTP):
         if refused := self.refuses(0):
             await self.push(self.say(refused))
             return
-        self._receiving = True
+        self.receiving = True
         self.doors.acceptor.arriving()
         complete = False
         mail = Incoming(self.doors.acceptor.spool, self._settings.max_size)
@@ -289,7 +281,7 @@ class _Door(SMTP):
                 self.end(_FAULT)
         finally:
             mail.close()
-            self._receiving = False
+            self.receiving = False
             self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's
 
     async def _receive(self, mail: Incoming) -> bool:
@@ -328,23 +320,24 @@ class _Door(SMTP):
             Received(
                 received_at=now_ms(),
                 door=self._settings.name,
-                peer=self._peer[:64],
+                peer=self.peer[:64],
                 helo=str(session.host_name)[:255],
                 return_path="" if return_path == "<>" else return_path,
                 trusted=self._trusted,
+                auth_who=str(session.auth_data) if session.authenticated and session.auth_data else "",
                 recipients=tuple(dict.fromkeys(envelope.rcpt_tos)),
                 content=content,
             )
         )
         if status is accept.KEPT:
-            maillog.accepted(self._settings.name, self._peer, mail.size, len(envelope.rcpt_tos))
+            maillog.accepted(self._settings.name, self.peer, mail.size, len(envelope.rcpt_tos))
         return status
 
     async def _answer(self, status: Status, _envelope: Envelope) -> None:
         await self.push(self.say(status))
 
 
-class _LmtpDoor(_Door, LMTP):
+class LmtpDoor(Door, LMTP):
     """An LMTP session: one answer after DATA for each recipient (RFC 2033 §4.2)."""
 
     async def _answer(self, status: Status, envelope: Envelope) -> None:

@@ -54,6 +54,7 @@ class Received:
     trusted: bool
     recipients: tuple[str, ...]
     content: bytes | BinaryIO
+    auth_who: str = ""  # the person who logged in
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,10 @@ class Arrival:
     received_at: int
     door: str
     peer: str
+    helo: str
     return_path: str
     trusted: bool
+    auth_who: str
     content: bytes
     digest: bytes
     recipients: tuple[Recipient, ...]
@@ -100,7 +103,7 @@ def keep_many(tx: Transaction, received: Sequence[Received]) -> None:
         [
             {
                 "received_at": each.received_at, "door": each.door, "peer": each.peer, "helo": each.helo,
-                "return_path": each.return_path, "trusted": each.trusted, "content": digest,
+                "return_path": each.return_path, "trusted": each.trusted, "auth_who": each.auth_who, "content": digest,
                 "state": "pending", "due_at": each.received_at,
             }
             for each, digest in zip(received, digests, strict=True)
@@ -146,7 +149,7 @@ def load(tx: Transaction, claims: Iterable[Claim]) -> list[Arrival]:
     mails = content.load_many(tx, [row.content for row in rows])
     return [
         Arrival(
-            row.id, row.received_at, row.door, row.peer, row.return_path, row.trusted,
+            row.id, row.received_at, row.door, row.peer, row.helo, row.return_path, row.trusted, row.auth_who,
             mails[row.content], row.content, tuple(recipients.get(row.id, ())), by_id[row.id],
         )
         for row in rows

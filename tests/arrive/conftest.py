@@ -11,7 +11,8 @@ import uvloop
 
 from gateway import site
 from gateway.arrive.accept import Acceptor
-from gateway.arrive.smtp import Doors, Settings
+from gateway.arrive.doors import Doors
+from gateway.arrive.smtp import Settings, Shared
 from gateway.node import make_addresses, open_site_store
 from gateway.records.record import Record
 from gateway.store import content, records, schema
@@ -39,7 +40,7 @@ class House:
         self.thread.start()
         self.arrived = 0
         self.acceptor = Acceptor(self.store, self.site, self.addresses, Traffic(), self._arrived)
-        self.doors = Doors(self.acceptor, DOMAIN)
+        self.doors = Doors(Shared(self.acceptor, DOMAIN))
 
     def _arrived(self):
         self.arrived += 1
@@ -80,7 +81,7 @@ class House:
 
     async def _shut(self):
         await self.doors.close()
-        while self.doors.sessions:  # noqa: ASYNC110
+        while self.doors.shared.sessions:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         left = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*left, return_exceptions=True)

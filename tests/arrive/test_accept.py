@@ -153,7 +153,7 @@ def test_a_spool_that_fails_in_data_never_makes_commands_of_the_mail(house, monk
         assert answers == [AWAY] * (2 if name == "lmtp" else 1)
         assert client.say("NOOP") == "250 OK"
     assert house.kept() == []
-    assert house.doors.in_flight == 0
+    assert house.doors.shared.in_flight == 0
 
 
 def test_a_spool_that_fails_is_451_once_the_mail_has_ended(smtp, monkeypatch):
@@ -278,7 +278,7 @@ def test_a_client_that_leaves_right_after_the_final_dot_loses_nothing(house, mon
         client.say("DATA")
         client.socket.sendall(stuffed(MAIL))
         house.until(lambda: house.acceptor._keeping is not None)
-    house.until(lambda: not house.doors.sessions)
+    house.until(lambda: not house.doors.shared.sessions)
     go_on.set()
     house.until(house.kept)
     house.run(house.acceptor.drained())
@@ -295,7 +295,7 @@ def test_a_yes_and_a_kept_mail_go_together_when_the_client_sends_its_eof_along(h
         client.socket.sendall(stuffed(MAIL))
         client.socket.shutdown(socket.SHUT_WR)
         said_yes = b"250" in everything(client.socket)
-    house.until(lambda: not house.doors.sessions)
+    house.until(lambda: not house.doors.shared.sessions)
     house.run(house.acceptor.drained())
     kept = len(house.kept())
     assert kept == 1 if said_yes else kept <= 1
@@ -313,7 +313,7 @@ def test_a_mail_that_waits_behind_a_commit_is_kept_when_its_client_leaves(house,
             client.say("DATA")
             client.socket.sendall(stuffed(MAIL + b"%d\r\n" % n))
             house.until(lambda n=n: house.acceptor._keeping is not None and len(house.acceptor._waiting) == max(n, 0))
-    house.until(lambda: not house.doors.sessions)
+    house.until(lambda: not house.doors.shared.sessions)
     go_on.set()
     house.until(lambda: len(house.kept()) == 3)
 
@@ -330,7 +330,7 @@ def test_a_large_mail_whose_client_left_is_kept_whole(house, monkeypatch):
         client.say("DATA")
         client.socket.sendall(stuffed(mail))
         house.until(lambda: house.acceptor._keeping is not None)
-    house.until(lambda: not house.doors.sessions)
+    house.until(lambda: not house.doors.shared.sessions)
     go_on.set()
     house.run(house.acceptor.drained())
     assert [content for _, _, content in house.kept()] == [mail]

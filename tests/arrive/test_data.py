@@ -66,7 +66,7 @@ class FakeTransport(asyncio.Transport):
 async def converse(house, chunks, limit):
     """Feed a session its DATA in exactly these chunks; return its answers."""
     loop = asyncio.get_running_loop()
-    door = arrive._Door(house.doors, arrive.Settings("smtp", 1_000_000), loop)
+    door = arrive.Door(house.doors.shared, arrive.Settings("smtp", 1_000_000), loop)
     transport = FakeTransport()
     door.connection_made(transport)
     door.data_received(b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<" + TO.encode() + b">\r\nDATA\r\n")
@@ -136,7 +136,9 @@ def test_a_large_mail_stands_in_the_spool_while_it_arrives(house, smtp):
     smtp.say(f"RCPT TO:<{TO}>")
     smtp.say("DATA")
     smtp.socket.sendall(b"x" * 70 + b"\r\n" + (b"y" * 98 + b"\r\n") * 3_000)
-    house.until(lambda: any(door._receiving for door in house.doors.sessions) and house.doors.in_flight > 200_000)
+    house.until(
+        lambda: any(door.receiving for door in house.doors.shared.sessions) and house.doors.shared.in_flight > 200_000
+    )
     smtp.socket.sendall(b".\r\n")
     assert smtp.answer() == "250 2.0.0 kept"
     assert len(last_kept(house)) == 300_072
@@ -145,7 +147,7 @@ def test_a_large_mail_stands_in_the_spool_while_it_arrives(house, smtp):
 
 def test_octets_in_flight_are_counted_back(house, smtp):
     send_exactly(smtp, b"x" * 300_000 + b"\r\n")
-    assert house.doors.in_flight == 0
+    assert house.doors.shared.in_flight == 0
 
 
 SMUGGLING = [
@@ -199,9 +201,9 @@ def test_a_mail_far_beyond_the_limit_is_cut_off(house, everything):
             client.socket.sendall(b"x" * 1_000_000)
         answered = everything(client.socket)
         assert answered.startswith(b"552 5.3.4") or answered == b""  # a reset may overtake the answer
-    house.until(lambda: not house.doors.sessions)
+    house.until(lambda: not house.doors.shared.sessions)
     assert house.kept() == []
-    assert house.doors.in_flight == 0
+    assert house.doors.shared.in_flight == 0
 
 
 def test_a_mail_to_two_of_the_same_address_is_kept_once_for_it(house, smtp):
@@ -217,5 +219,5 @@ def test_a_half_sent_mail_is_not_kept(house, everything):
         client.socket.sendall(b"Subject: half\r\n\r\nhalf\r\n")
         client.socket.shutdown(socket.SHUT_WR)
         assert b"250" not in everything(client.socket)
-    house.until(lambda: not house.doors.sessions)
+    house.until(lambda: not house.doors.shared.sessions)
     assert house.kept() == []

@@ -7,7 +7,7 @@ import threading
 import pytest
 import trustme
 
-from gateway.arrive import accept
+from gateway.arrive import accept, doors
 from gateway.arrive import smtp as arrive
 from tests.kit.client import Client
 
@@ -15,7 +15,7 @@ TO = "s00001@sales.example.com"
 MAIL = b"From: a@example.com\r\nSubject: hello\r\n\r\ntext\r\n"
 SLOW = str(arrive._SLOW).encode()
 BUSY = str(arrive._BUSY).encode()
-STOPPING = str(arrive._STOPPING).encode()
+STOPPING = str(arrive.STOPPING).encode()
 
 
 def raw(port) -> socket.socket:
@@ -162,7 +162,7 @@ def test_an_http_client_is_hung_up_on(house, everything, verb):
         sock.sendall(verb.encode() + b"\r\nHost: x\r\nContent-Length: 300\r\n\r\n" + smuggled)
         answered = everything(sock)
     assert b"250" not in answered
-    house.until(lambda: not house.doors.sessions)
+    house.until(lambda: not house.doors.shared.sessions)
     assert house.kept() == []
 
 
@@ -214,13 +214,13 @@ def test_a_silent_session_is_ended_with_421(house, everything, monkeypatch):
     monkeypatch.setattr(arrive, "IDLE_S", 0.1)
     with raw(house.open()) as sock:
         assert everything(sock).endswith(SLOW + b"\r\n")
-    house.until(lambda: not house.doors.sessions)
+    house.until(lambda: not house.doors.shared.sessions)
 
 
 def test_silence_in_data_is_ended_with_421(house, everything):
     with Client(house.open()) as client:
         begin_data(client)
-        for door in house.doors.sessions:
+        for door in house.doors.shared.sessions:
             house.loop.call_soon_threadsafe(door._reset_timeout, 0.05)
         client.socket.sendall(b"Subject: never ends\r\n")
         assert everything(client.socket) == SLOW + b"\r\n"
@@ -240,21 +240,23 @@ def test_a_mail_that_drips_is_ended_with_421(house, everything, monkeypatch):
         begin_data(client)
         client.socket.sendall(b"x" * 70_000)
         assert SLOW in everything(client.socket)
-    house.until(lambda: not house.doors.sessions)
+    house.until(lambda: not house.doors.shared.sessions)
     assert house.kept() == []
-    assert house.doors.in_flight == 0
+    assert house.doors.shared.in_flight == 0
 
 
 def test_more_connections_than_we_hold_are_421(house, everything, monkeypatch):
     monkeypatch.setattr(arrive, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(arrive, "SILENT_S", 3600.0)
     port = house.open()
     with Client(port), Client(port), raw(port) as third:
         assert everything(third) == BUSY + b"\r\n"
-        house.until(lambda: len(house.doors.sessions) == 2)
+        house.until(lambda: len(house.doors.shared.sessions) == 2)
 
 
 def test_more_connections_than_a_peer_may_have_are_421(house, everything, monkeypatch):
     monkeypatch.setattr(arrive, "CONNECTIONS_PER_PEER", 1)
+    monkeypatch.setattr(arrive, "SILENT_S", 3600.0)
     port = house.open()
     with Client(port):
         with raw(port) as second:
@@ -271,7 +273,7 @@ def test_a_peer_that_left_may_come_again(house, monkeypatch):
     for _ in range(5):
         with Client(port) as client:
             assert client.greeting.startswith("220")
-        house.until(lambda: not house.doors.peers)
+        house.until(lambda: not house.doors.shared.peers)
 
 
 # -- STARTTLS
@@ -374,7 +376,7 @@ def test_a_failed_handshake_harms_nobody_else(house, authority, tls, everything)
     with secured(authority, port) as sock:
         sock.sendall(b"EHLO x\r\n")
         assert sock.recv(4_000).startswith(b"250")
-    house.until(lambda: not house.doors.peers)
+    house.until(lambda: not house.doors.shared.peers)
 
 
 # -- leave-taking
@@ -385,7 +387,7 @@ def test_a_graceful_stop_keeps_the_mail_that_is_in_data(house, everything):
     with Client(port) as busy, Client(port) as idle:
         begin_data(busy)
         busy.socket.sendall(MAIL)
-        house.until(lambda: any(door._receiving for door in house.doors.sessions))
+        house.until(lambda: any(door.receiving for door in house.doors.shared.sessions))
         closing = house.begin(house.doors.close())
         assert everything(idle.socket) == STOPPING + b"\r\n"
         busy.socket.sendall(b"the rest\r\n.\r\n")
@@ -395,10 +397,10 @@ def test_a_graceful_stop_keeps_the_mail_that_is_in_data(house, everything):
 
 
 def test_a_stop_does_not_wait_for_ever_for_a_mail_in_data(house, everything, monkeypatch):
-    monkeypatch.setattr(arrive, "STOPPING_S", 0.0)
+    monkeypatch.setattr(doors, "STOPPING_S", 0.0)
     with Client(house.open()) as client:
         begin_data(client)
-        house.until(lambda: any(door._receiving for door in house.doors.sessions))
+        house.until(lambda: any(door.receiving for door in house.doors.shared.sessions))
         house.run(house.doors.close())
         assert everything(client.socket) == STOPPING + b"\r\n"
     assert house.kept() == []
