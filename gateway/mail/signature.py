@@ -213,7 +213,7 @@ def _tags(value: bytes) -> dict[bytes, bytes]:
 def _domain(value: bytes) -> str:
     """Return the domain that a signature is of, in lower case, or ""."""
     domain = _tags(value).get(b"d", b"")
-    address = parse_address("x@" + domain.decode("ascii", "replace")) if domain.isascii() else None
+    address = parse_address("x@" + domain.decode("ascii")) if domain.isascii() else None
     return address.domain if address and is_name(address.domain) else ""
 
 
@@ -222,8 +222,7 @@ def find_key(selector: bytes, domain: bytes, algorithm: bytes, identity: bytes, 
     name = f"{selector.decode('ascii', 'replace')}._domainkey.{domain.decode('ascii', 'replace')}"
     if not _SELECTOR.fullmatch(selector) or not is_name(name):
         raise _Refused("permerror", "the selector is no name")
-    records = texts(lookup, name)
-    if not records:
+    if not (records := texts(lookup, name)):
         raise _Refused("permerror", "no key is published")
     tags: dict[bytes, bytes] = {}
     for part in records[0][:FIELD_MAX].split(b";"):
@@ -390,10 +389,9 @@ def _split(content: bytes, wanted: Sequence[bytes]) -> tuple[_Fields, _Body] | N
             return None
     fields = _Fields([name, b"\r\n".join(lines) + b"\r\n"] for name, lines in parts)
     names = [name.lower() for name, _ in fields]
-    if len(fields) > FIELDS_MAX or not set(names) & set(wanted) or any(len(v) > FIELD_OCTETS_MAX for _, v in fields):
-        return None
+    wide = len(fields) > FIELDS_MAX or any(len(value) > FIELD_OCTETS_MAX for _, value in fields)
     header, rest = split_mail(head + b"\r\n\r\n")
-    if rest or [name.encode("ascii") for name, _ in header.fields] != names:
+    if wide or rest or not set(names) & set(wanted) or [name.encode("ascii") for name, _ in header.fields] != names:
         return None
     return fields, _Body(content, end + 4 if end >= 0 else len(content))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.mail.authres import FIELD_MAX, Result, is_by, trusted_results
+from gateway.mail.authres import FIELD_MAX, Result, is_by, read_arc_results, trusted_results
 from gateway.mail.header import split_mail
 
 US = "mx.example.net"
@@ -148,6 +148,25 @@ def test_a_result_is_one_line_to_read():
     assert str(Result("arc", "none", "", "why")) == "arc=none: why"
 
 
+@pytest.mark.parametrize(
+    ("body", "domains"),
+    [
+        ("i=1; list.example; dkim=pass header.d=example.com", ["example.com"]),
+        (
+            " I = 2 ; list.example; spf=pass smtp.mailfrom=a@example.com; dkim=fail header.d=b.example",
+            ["example.com", "b.example"],
+        ),
+        ("i=1; list.example; none", []),
+        ("list.example; dkim=pass header.d=example.com", []),
+        ("i=1", []),
+        ("", []),
+        ("i=1; " + "x" * FIELD_MAX, []),
+    ],
+)
+def test_what_a_sealer_was_told(body, domains):
+    assert [each.domain for each in read_arc_results(body)] == domains
+
+
 HOSTILE = {
     "results": "; a=b" * 1_600, "signatures": "; dkim=pass header.d=a.b" * 340, "open": "; " + "(" * 8_000, "nested": "; " + "(" * 900 + ")" * 900,
     "comments": "; spf=pass " + "(a)" * 2_600, "properties": "; spf=pass " + "smtp.a=b " * 880, "quoted": '; spf=pass reason="' + "\\a " * 2_600 + '"',
@@ -179,4 +198,5 @@ PIECES = [US, ";", "=", "/", "1", " ", "(", ")", '"', "\\", "none", "spf", "dkim
 def test_nothing_raises(body):
     for line in (body, f"{US}; {body}", f"{US}; spf=pass {body}"):
         results, _ = said(f"Authentication-Results: {line}")
+        read_arc_results(f"i=1; {line}")
         assert all("@" not in each.domain and " " not in each.domain for each in results)
