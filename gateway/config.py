@@ -79,6 +79,26 @@ def _duration(value: str) -> str:
     return value
 
 
+def _resolver(value: str) -> str:
+    if value:
+        parse_listen(value if ":" in value else f"{value}:53")
+    return value
+
+
+def _checker(value: str) -> str:
+    if value:
+        parse_listen(value)
+    return value
+
+
+def _http(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+        message = f"{value!r} is no URL; write one like http://127.0.0.1:11333"
+        raise ValueError(message)
+    return value
+
+
 def _store_url(value: str) -> str:
     if not value.startswith(("sqlite:///", "postgresql://")):
         message = f"{value!r} is no store; write sqlite:///var/gateway.db or postgresql://user@host/name"
@@ -194,7 +214,15 @@ class Authentication(Model):
 
     mode: Literal["verify", "trust"] = "verify"
     authserv_id: str = ""
-    resolver: str = ""
+    resolver: Annotated[str, AfterValidator(_resolver)] = ""
+    arc_sealers: tuple[Annotated[str, AfterValidator(_domain)], ...] = Field(default=(), strict=False)
+
+
+class Checks(Model):
+    """`checks`: who looks at incoming mail beside us; each is asked where it is named."""
+
+    clamd: Annotated[str, AfterValidator(_checker)] = ""
+    rspamd: Annotated[str, AfterValidator(_http)] = ""
 
 
 class NextHopSettings(Model):
@@ -241,6 +269,7 @@ class Settings(Model):
     lmtp: Lmtp | None = None
     imap: tuple[ImapDoor, ...] = Field(default=(), strict=False)
     authentication: Authentication = Authentication()
+    checks: Checks = Checks()
     dkim: tuple[DkimKey, ...] = Field(default=(), strict=False)
     filing: Filing | None = None
     metrics: Metrics | None = None
@@ -282,7 +311,5 @@ def _notes(document: Document, settings: Settings) -> list[Problem]:
     later = [
         (("imap",), bool(settings.imap), "catch-all mailboxes are not fetched in this release"),
         (("filing",), settings.filing is not None, "threads are not filed into folders in this release"),
-        (("authentication",), document.data.get("authentication") is not None,
-         "only trusted networks and reply addresses authenticate in this release; all other mail is held"),
     ]  # fmt: skip
     return [document.problem(where, what, note=True) for where, applies, what in later if applies]

@@ -7,6 +7,7 @@ in before everything stands.
 import asyncio
 import contextlib
 import fcntl
+import resource
 import signal
 import ssl
 import sys
@@ -24,7 +25,9 @@ from gateway.arrive.smtp import Shared
 from gateway.arrive.submission import Submitters
 from gateway.config import Settings, parse_listen
 from gateway.decide.post import Desk
+from gateway.decide.read import Reader
 from gateway.decide.receive import Receiver
+from gateway.decide.resolver import Resolver
 from gateway.document import Problem
 from gateway.keyring import load_keys
 from gateway.metrics import MetricsServer
@@ -33,7 +36,7 @@ from gateway.notify.render import Renderer
 from gateway.send.deliver import Sender, load_hop
 from gateway.send.sign import load_key
 from gateway.site import Site
-from gateway.store import notices, schema, status
+from gateway.store import audit, notices, schema, status
 from gateway.store.notices import NewNotice
 from gateway.store.session import Away, Store, open_store
 from gateway.users import Users
@@ -92,6 +95,7 @@ class Node:
         SIGHUP, or a changed file, reloads people and rules.
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        _raise_file_limit()
         self._site.remember()
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(THREADS, "store"))
@@ -121,7 +125,8 @@ class Node:
         traffic = Traffic()
         fan_out = FanOut(store, self._site, self._addresses, self._renderer, traffic, sender.wake)
         notifier = Worker("notify", fan_out.step, _tell)
-        receiver = Receiver(store, Desk(self._site, self._addresses), traffic, notifier.wake)
+        reader = Reader(self._site, Resolver(settings.authentication.resolver))
+        receiver = Receiver(store, Desk(self._site, self._addresses), reader, traffic, notifier.wake)
         decider = Worker("decide", receiver.step, _tell)
         others = Worker("others", lambda: self._heard_others(others, decider, notifier, sender), _tell)
         self._workers = [decider, notifier, others]
@@ -145,6 +150,7 @@ class Node:
         watcher.cancel()
         await doors.close()
         await asyncio.to_thread(lambda: [worker.stop() for worker in self._workers])
+        reader.close()
         await sender.stop()
         if metrics is not None:
             metrics.stop()
@@ -195,15 +201,35 @@ class Node:
                     await self._reload.wait()
             asked = self._reload.is_set()
             self._reload.clear()
+            await asyncio.to_thread(self._read_keys)
             if asked or await asyncio.to_thread(self._site.changed):
                 problems = await asyncio.to_thread(self._site.reload)
                 problems, before = list(problems), self._told
                 self._told = problems
                 if not problems:
-                    await asyncio.to_thread(self._site.remember)
+                    await asyncio.to_thread(self._in_force)
                 elif problems != before:
                     await asyncio.to_thread(self._tell_problems, [str(problem) for problem in problems])
                 maillog.reloaded(len(problems))
+
+    def _read_keys(self) -> None:
+        """Take the tag keys up that another program rotated; a bad file leaves those in force."""
+        try:
+            keys = load_keys(self._site.settings.state)
+        except (ValueError, OSError) as error:
+            maillog.fault("tag keys", error)
+            return
+        if keys != self._addresses.keys:
+            self._addresses.keys = keys
+
+    def _in_force(self) -> None:
+        """Keep a copy of what is in force now, and write down that it is."""
+        self._site.remember()
+        try:
+            with self._store.write() as tx:
+                audit.append(tx, "", "rules in force", self._site.digest[:16], now_ms())
+        except Away as away:
+            maillog.away("store", away)
 
     def _tell_problems(self, problems: list[str]) -> None:
         """Mail the errors of a bad edit, once, to everybody with `settings`."""
@@ -231,6 +257,13 @@ class Node:
                 message = f"another node runs on this store ({path} is locked); a SQLite store has one node"
                 raise CannotStart(message) from None
             yield file
+
+
+def _raise_file_limit() -> None:
+    """Let the doors hold as many connections as the system allows a process."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _tell(what: str, error: BaseException) -> None:

@@ -63,15 +63,41 @@ class Intake(Model):
     refusal: Texts = Field(default_factory=dict)
 
 
-class _Loop(Model):
+class Quantity(Model):
+    """So many messages in so many minutes."""
+
+    messages: Annotated[int, Field(gt=0, le=1_000_000)]
+    minutes: Annotated[int, Field(gt=0, le=10_080)]
+
+
+class _Loop(Quantity):
     messages: Annotated[int, Field(gt=0)] = 20
     minutes: Annotated[int, Field(gt=0)] = 120
 
 
+class _PersonLimit(Quantity):
+    messages: Annotated[int, Field(gt=0)] = 3_000
+    minutes: Annotated[int, Field(gt=0)] = 10
+
+
+class _AuthorLimit(Quantity):
+    messages: Annotated[int, Field(gt=0)] = 200
+    minutes: Annotated[int, Field(gt=0)] = 60
+
+
+class _NodeLimit(Quantity):
+    messages: Annotated[int, Field(gt=0)] = 20_000
+    minutes: Annotated[int, Field(gt=0)] = 60
+
+
 class Limits(Model):
-    """`limits`: how much is too much."""
+    """`limits`: how much is too much, and what of a mail is not passed on."""
 
     loop: _Loop = _Loop()
+    person: _PersonLimit = _PersonLimit()
+    author: _AuthorLimit = _AuthorLimit()
+    node: _NodeLimit = _NodeLimit()
+    executable: Literal["withhold", "hold", "pass"] = "withhold"
 
 
 class _KindSubtype(Model):

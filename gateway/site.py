@@ -50,6 +50,11 @@ class Site:
         """Return a reader's language: their own, or the site's."""
         return chosen or self.settings.site.language
 
+    @property
+    def digest(self) -> str:
+        """What tells these people and rules from others, in hexadecimal digits."""
+        return self._seen.hex()
+
     def changed(self) -> bool:
         """Whether people.yaml or rules.yaml is not what was read last, good or bad."""
         return _digest(self.settings.folder) != self._seen

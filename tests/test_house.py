@@ -15,7 +15,7 @@ from jinja2.ext import babel_extract
 from pydantic import BaseModel
 
 from gateway.config import Settings
-from gateway.decide import authorise
+from gateway.decide import authorise, inspect, machine, quoted
 from gateway.notify import context, notice
 from gateway.people import _File as PeopleFile
 from gateway.records.kinds import BUILT_IN, Kinds
@@ -251,17 +251,23 @@ def reasons_to_hold() -> set[str]:
     """Every reason a notice of held mail may give, but for those that hold a number or an address."""
     yes_no = (False, True)
     roles = get_args(authorise.Role)
-    questions = itertools.product(roles, yes_no, get_args(authorise.Tag), get_args(authorise.Wish), yes_no)
+    questions = itertools.product(roles, yes_no, get_args(authorise.Tag), get_args(authorise.Wish), yes_no, yes_no)
     decided = [authorise.authorise(authorise.Question(*each)) for each in questions]
     decided += [authorise.authorise_team(r, authenticated=a, released=b) for r in roles for a in yes_no for b in yes_no]
-    told = {"an outsider's mail is never a note", "an answer to a note creates nothing outsiders could hear of"}
+    told = {
+        "an outsider's mail is never a note", "an answer to a note creates nothing outsiders could hear of",
+        "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, machine.CHALLENGE,
+        "a command counts for seven days, and the mail is older",
+        *(f"a {wish} must be readable in one way only, and the mail is not" for wish in ("note", "command")),
+    }  # fmt: skip
     return told | {each.reason for each in decided if each.name == "hold"}
 
 
 def words_of_code() -> Iterator[tuple[str, str]]:
-    tables = (context._SHOWN_FIELDS, context._REASONS, notice._SUBJECTS)
+    tables = (context._SHOWN_FIELDS, context._REASONS, notice._SUBJECTS, notice._CAUSES, notice._MENDS)
     yield from (("tables", word) for table in tables for word in table.values())
     yield from (("states", state.capitalize()) for kind in BUILT_IN if kind.prefix for state in kind.states)
+    yield from (("withheld", why) for why in (inspect.RUNS, inspect.INFECTED, inspect.UNCHECKED))
     yield from (("reasons of held mail", reason) for reason in reasons_to_hold())
     for path in MODULES:
         for node in ast.walk(tree(path)):

@@ -3,6 +3,7 @@
 Exit status: 0 done, 1 the answer is no, 2 usage, 3 cannot reach the store, 4 refused by policy.
 """
 
+import getpass
 import json
 import os
 import sys
@@ -68,7 +69,17 @@ def _launch(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its status."""
     # Every command is registered by importing its file.
-    from gateway.cli import demo, keys, mails, records, site, status  # noqa: F401, PLC0415 (importing registers)
+    from gateway.cli import (  # noqa: F401, PLC0415 (importing registers)
+        access,
+        demo,
+        keys,
+        lists,
+        mails,
+        records,
+        site,
+        status,
+        trial,
+    )
 
     try:
         app.meta(arguments, exit_on_error=False, print_error=True)
@@ -115,6 +126,14 @@ def opened() -> Iterator[Open]:
         yield Open(site, store, Addresses(site.settings.site.domain, load_keys(site.settings.state)))
     finally:
         store.close()
+
+
+def operator() -> str:
+    """Return who types, as the audit log names them."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return f"cli:{os.getuid()}"
 
 
 def say(text: str) -> None:

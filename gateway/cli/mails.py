@@ -5,13 +5,19 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, AsJson, app, fail, iso, opened, out, show_json, show_table
+from gateway.alias import HeldAddress, ReturnPath
+from gateway.cli.app import NO, AsJson, Open, app, fail, iso, opened, operator, out, show_json, show_table
+from gateway.decide.held import decide
+from gateway.decide.route import Nowhere, route
 from gateway.mail.parse import parse
 from gateway.store import held as store_held
 from gateway.store import outbox as store_outbox
+from gateway.store import records
 from gateway.store.held import Held
+from gateway.store.session import Transaction
 from gateway.worker import now_ms
 
+_RESULT = ("method", "result", "domain", "detail")
 STATES = ("queued", "deferred", "sent", "failed", "expired", "suppressed")
 held = App(name="held", help="Mails kept for a person: by policy (held) or by a fault (shunted).")
 outbox = App(name="outbox", help="Deliveries and their attempts.")
@@ -34,6 +40,7 @@ def _row(each: Held) -> dict[str, Any]:
     return {
         "id": each.id, "at": iso(each.at), "from": each.author, "to": each.to, "subject": each.subject,
         "state": each.state, "cause": each.cause, "reason": each.reason, "record": each.record,
+        "results": [dict(zip(_RESULT, said, strict=False)) for said in each.results or ()],
     }  # fmt: skip
 
 
@@ -64,6 +71,8 @@ def show_held(
     if as_json:
         show_json(shown)
         return
+    for said in shown.pop("results"):
+        out.print(f"{said['method']}: {said['result']} {said['domain']} {said['detail']}".rstrip(), markup=False)
     for name, value in shown.items():
         if name != "text" and value:
             out.print(f"{name}: {', '.join(value) if isinstance(value, list) else value}", markup=False)
@@ -74,10 +83,40 @@ def show_held(
 def release(held_id: int, /) -> None:
     """Let a kept mail through: it is decided again as one that you vouch for."""
     with opened() as site, site.store.write() as tx:
-        if not store_held.release(tx, held_id, now_ms()):
-            fail(f"nothing is held as {held_id}", NO)
-        site.store.wake_others(tx)
+        _decide(site, tx, "release", held_id)
     out.print(f"{held_id} is released; a node decides it again now.")
+
+
+@held.command(name="route")
+def reroute(held_id: int, address: str, /) -> None:
+    """Let a kept mail through to another of our ADDRESSes: a record, a team, an intake."""
+    with opened() as site, site.store.write() as tx:
+        target = route(address, site.addresses, site.site.rules, lambda ref: records.epoch(tx, ref))
+        if isinstance(target, Nowhere | ReturnPath | HeldAddress):
+            fail(f"{address} leads nowhere: name a record, a team or an intake in {site.addresses.domain}", NO)
+        _decide(site, tx, "route", held_id, address)
+    out.print(f"{held_id} goes to {address}; a node decides it again now.", markup=False)
+
+
+@held.command
+def drop(
+    held_id: int,
+    /,
+    *,
+    block: Annotated[bool, Parameter(negative="", help="Block its author from now on.")] = False,
+) -> None:
+    """Give a kept mail up: its octets stay, nobody hears of it."""
+    with opened() as site, site.store.write() as tx:
+        _decide(site, tx, "block" if block else "drop", held_id)
+    out.print(f"{held_id} is dropped{', and its author blocked' if block else ''}.")
+
+
+def _decide(site: Open, tx: Transaction, action: str, held_id: int, address: str = "") -> None:
+    found = store_held.listed(tx, only=held_id)
+    if not found:
+        fail(f"nothing is held as {held_id}", NO)
+    decide(tx, action, found[0], operator(), now_ms(), address)
+    site.store.wake_others(tx)
 
 
 @outbox.command(name="list")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, REFUSED, AsJson, Open, app, fail, iso, opened, out, say, show_json, show_table
+from gateway.cli.app import NO, REFUSED, AsJson, Open, app, fail, iso, opened, operator, out, say, show_json, show_table
 from gateway.decide.announce import Problem, Refused, parse_event, take
 from gateway.following import Follower, followers
 from gateway.mail.address import parse_address
@@ -16,8 +16,8 @@ from gateway.notify.recipients import choose
 from gateway.records.kinds import DEFAULT_SUBTYPES, matches
 from gateway.records.lifecycle import shown_party
 from gateway.records.record import CUSTOMER, Choice, Record
+from gateway.store import audit, messages, records, suppressed
 from gateway.store import followers as store_followers
-from gateway.store import messages, records
 from gateway.store.messages import Author, Details, Message
 from gateway.store.session import Transaction
 from gateway.worker import now_ms
@@ -189,6 +189,8 @@ def _message(each: Message, attached: Sequence[str]) -> dict[str, Any]:
         "attachments": list(attached),
         "changes": [{"name": c.name, "old": c.old, "new": c.new} for c in each.changes],
         "authenticated": each.details.authenticated,
+        "authentication": list(each.details.results),
+        "withheld": [withheld.replace("\t", ": ", 1).replace("\t", " ") for withheld in each.details.withheld],
         "automatic": each.details.automatic,
         "defects": list(each.details.defects),
         "state": each.state,
@@ -224,6 +226,10 @@ def _print_record(shown: dict[str, Any]) -> None:
             out.print(f"  {change['name']}: {change['old'] or '–'} → {change['new'] or '–'}", markup=False)
         if each["text"]:
             out.print("  " + each["text"].replace("\n", "\n  "), markup=False)
+        for said in each["authentication"]:
+            out.print(f"  {said}", style="dim", markup=False)
+        for withheld in each["withheld"]:
+            out.print(f"  withheld: {withheld}", markup=False)
         if each["attachments"]:
             out.print(f"  attached: {', '.join(each['attachments'])}", markup=False)
         for heard in each["heard"]:
@@ -237,6 +243,7 @@ def follow(ref: str, who: str, /, *subtypes: str) -> None:
         found, key = _found(tx, ref), _who(site, who)
         _check_subtypes(site, found, subtypes)
         store_followers.choose(tx, found.id, Choice(key, subtypes or DEFAULT_SUBTYPES))
+        audit.append(tx, operator(), "follow", found.ref, now_ms(), follower=key, subtypes=list(subtypes))
     out.print(f"{who} follows {found.ref}: {', '.join(subtypes or DEFAULT_SUBTYPES)}", markup=False)
 
 
@@ -247,6 +254,7 @@ def unfollow(ref: str, who: str, /, *subtypes: str) -> None:
         found, key = _found(tx, ref), _who(site, who)
         _check_subtypes(site, found, subtypes)
         store_followers.choose(tx, found.id, Choice(key, without=subtypes or ("*",)))
+        audit.append(tx, operator(), "unfollow", found.ref, now_ms(), follower=key, subtypes=list(subtypes))
     out.print(f"{who} no longer follows {found.ref}: {', '.join(subtypes) or 'anything'}", markup=False)
 
 
@@ -284,7 +292,7 @@ def explain(
             known = [each.name for each in site.site.rules.kinds.of_record(found.kind)]
             fail(f"unknown event {event!r}; a {found.kind} has {', '.join(known)}", NO)
         their = _followers(site, tx, found)
-        suppressed = store_followers.suppressed(tx, [email for each in their for email in each.emails])
+        no_more = suppressed.suppressed(tx, [email for each in their for email in each.emails])
     person = site.site.people.by_key.get(actor)
     if actor and person is None:
         fail(f"--actor {actor}: unknown person; the people are {', '.join(site.site.people.by_key)}", NO)
@@ -310,7 +318,7 @@ def explain(
         (),
         "pending",
     )
-    chosen = choose(imagined, subtype, found, their, site.site.people, suppressed)
+    chosen = choose(imagined, subtype, found, their, site.site.people, no_more)
     hears = [{"who": h.who, "email": h.email, "reason": str(h.reason), "delivery": h.delivery} for h in chosen.hears]
     left = [{"who": each.who, "reason": each.reason} for each in chosen.not_hears]
     if as_json:

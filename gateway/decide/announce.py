@@ -22,7 +22,7 @@ from gateway.records.kinds import DISCUSSION, LEAD, NOTE, TEAM, Kind, Subtype
 from gateway.records.lifecycle import Edit, Refusal
 from gateway.records.record import REFERENCE, TITLE_MAX, Line, Party, Record
 from gateway.rules import RESERVED
-from gateway.store import announced, records
+from gateway.store import announced, prints, records
 from gateway.store.messages import Author, Details
 from gateway.store.session import Conflict, Store, Transaction
 
@@ -244,6 +244,9 @@ def _check(tx: Transaction, desk: Desk, event: Event, folder: Path, problems: li
         problems.append(Problem("fields.stage", stage or "", "a lead changes its stage by lead.stage"))
     elif stage and lead and stage not in rules.lead_stages:
         problems.append(Problem("fields.stage", stage, f"unknown stage; the stages are {', '.join(rules.lead_stages)}"))
+    public = event.event == "message" or (subtype is not None and not subtype.internal)
+    if public and event.body and prints.quotes_note(tx, [event.body]):
+        problems.append(Problem("body", event.body[:200], "quotes an internal note, and outsiders would read it"))
     return _Checked(
         event, kind, subtype, record, _check_customer(desk, event, problems), _check_files(event, folder, problems)
     )

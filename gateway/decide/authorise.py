@@ -2,7 +2,8 @@
 
 Who may write to a record: people, its followers, its customer, each authenticated. A tag whose
 holder owns the From stands in for authentication to post a discussion, or to unfollow oneself;
-never for a note or a command. A tag used by another grants what knowing the alias grants: nothing.
+never for a note or a command, and not for one of our own people whose domain disowns the mail. A
+tag used by another grants what knowing the alias grants: nothing.
 """
 
 from dataclasses import dataclass
@@ -19,13 +20,18 @@ _INSIDE = frozenset({"person", "follower", "customer"})
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is known when a mail asks for something on a record."""
+    """What is known when a mail asks for something on a record.
+
+    `disowned` tells that the author's own domain asks that a mail like this be not believed: DMARC
+    fails, and its policy is to quarantine or reject.
+    """
 
     role: Role
     authenticated: bool
     tag: Tag
     wish: Wish
     released: bool = False
+    disowned: bool = False
 
 
 def authorise(question: Question) -> Disposition:
@@ -44,10 +50,10 @@ def authorise(question: Question) -> Disposition:
         return ACCEPT
     if q.role not in _INSIDE:
         return hold("stranger", "the author neither follows the record nor is its customer")
-    if sure or q.tag == "own":
+    if sure or (q.tag == "own" and not (q.disowned and q.role == "person")):
         return ACCEPT
-    other = "; the reply address is another reader's" if q.tag == "other" else ""
-    return hold("not authenticated", f"nothing proves that the author wrote it{other}")
+    more = {"own": ", and their domain disowns it", "other": "; the reply address is another reader's", "none": ""}
+    return hold("not authenticated", f"nothing proves that the author wrote it{more[q.tag]}")
 
 
 def authorise_intake(senders: Senders, role: Role, *, authenticated: bool, released: bool) -> Disposition:

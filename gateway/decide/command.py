@@ -14,7 +14,7 @@ from gateway.mail.quoting import split_reply
 from gateway.records.commands import FOLLOW, NOTE, UNFOLLOW, Given, may_mean_note
 from gateway.records.kinds import DEFAULT_SUBTYPES, matches
 from gateway.records.record import CUSTOMER, Choice
-from gateway.store import followers, messages, notices
+from gateway.store import audit, followers, messages, notices
 from gateway.store.arrivals import Settled
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
@@ -63,19 +63,21 @@ def refuse(tx: Transaction, incoming: Incoming, where: Place, wrong: Mistake) ->
     return Settled("done", "mistake", f"{wrong.given} is no command here; nothing was done", where.record.id)
 
 
-def carry_out(tx: Transaction, incoming: Incoming, where: Place, given: Sequence[Given]) -> None:
-    """Do what the command lines of a mail say, and answer with one transcript."""
+def carry_out(
+    tx: Transaction, incoming: Incoming, where: Place, given: Sequence[Given], outside: Sequence[str]
+) -> None:  # fmt: skip
+    """Do what the command lines of a mail say, write it down, and answer with one transcript.
+
+    `outside` are outsiders that a note names beside us: the transcript says that its author's own mail
+    server took it there.
+    """
     for each in given:
         if each.command is not None and each.command is not NOTE:
+            _write_down(tx, incoming, where, each.command.name, each.arguments)
             _follow(tx, incoming, where, each.command.name, each.arguments)
     if given:
-        _answer(
-            tx,
-            incoming,
-            where,
-            "done",
-            {"done": [_said(each.command.name, each.arguments) for each in given if each.command]},
-        )
+        done = [_said(each.command.name, each.arguments) for each in given if each.command]
+        _answer(tx, incoming, where, "done", {"done": done, "outside": list(outside)[:20]})
 
 
 def follow(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
@@ -97,6 +99,7 @@ def follow(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     scope = f"record:{where.record.id}:{where.action}"
     if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail was carried out already", where.record.id)
+    _write_down(tx, incoming, where, where.action, given.arguments)
     _follow(tx, incoming, where, where.action, given.arguments)
     if identity.person is not None:
         _answer(tx, incoming, where, "done", {"done": [_said(where.action, given.arguments)]})
@@ -111,6 +114,14 @@ def _follow(tx: Transaction, incoming: Incoming, where: Place, action: str, subt
     else:
         chosen = Choice(who, without=subtypes or EVERYTHING, how="added")
     followers.choose(tx, where.record.id, chosen)
+
+
+def _write_down(tx: Transaction, incoming: Incoming, where: Place, name: str, arguments: Sequence[str]) -> None:
+    identity = incoming.identity
+    who = identity.person.key if identity.person else identity.email
+    how = identity.how or ("reply address" if where.tag == "own" else "released")
+    said = {"arguments": list(arguments), "how": how, "mail": incoming.mail.message_id}
+    audit.append(tx, who, name, where.record.ref, incoming.now, **said)
 
 
 def _said(name: str, arguments: Sequence[str]) -> list[str]:

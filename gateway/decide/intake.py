@@ -97,12 +97,17 @@ def _read(desk: Desk, found: Intake, incoming: Incoming, file: Party | None) -> 
         text=desk.addresses.untagged(rest),
         quoted=desk.addresses.untagged(reply.quoted),
         subject=mail.subject,
-        attachments=mail.attachments,
+        attachments=incoming.attachments,
         original_id=mail.message_id,
         addressed=tuple(box.address.key for box in (*mail.to, *mail.cc) if not desk.addresses.owns(box.address)),
         arrival_id=incoming.arrival.id,
         vouched=identity.person is not None and identity.authenticated,
-        details=Details(defects=mail.defects, authenticated=identity.how),
+        details=Details(
+            defects=mail.defects,
+            authenticated=identity.how,
+            withheld=incoming.withheld,
+            results=tuple(str(each) for each in identity.results),
+        ),
     )
     return edit, said
 

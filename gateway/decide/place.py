@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from gateway.decide.authenticate import Identity
 from gateway.decide.authorise import Role, Tag
 from gateway.decide.disposition import Disposition
+from gateway.decide.inspect import Inspection
 from gateway.decide.post import Desk
 from gateway.following import Follower, followers
-from gateway.mail.parse import Mail
+from gateway.mail.parse import Attachment, Mail
 from gateway.records.record import Record
 from gateway.store import followers as store_followers
 from gateway.store import messages, notices, records
@@ -33,6 +34,18 @@ class Incoming:
     automatic: str
     now: int
     note: bool = False  # one of our people answers a note, wherever it stands, or writes to a note address
+    inspection: Inspection = Inspection()
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """The attachments that are passed on."""
+        withheld = {each.name for each in self.inspection.withheld}
+        return tuple(each for each in self.mail.attachments if each.name not in withheld)
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """What is not passed on: name, why and what exactly, between tabulators."""
+        return tuple(f"{each.name}\t{each.why}\t{each.detail}" for each in self.inspection.withheld)
 
     @property
     def original_id(self) -> str:

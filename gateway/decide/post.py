@@ -7,14 +7,15 @@ import secrets
 from dataclasses import dataclass, field, replace
 
 from gateway.alias import Addresses
+from gateway.decide.flood import Flood
 from gateway.mail.parse import Attachment
 from gateway.records import lifecycle
-from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, Kind, Subtype
+from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, NOTE, Kind, Subtype
 from gateway.records.lifecycle import Change, Edit, Refusal
 from gateway.records.record import CUSTOMER, TITLE_MAX, Choice, Record
 from gateway.rules import RESERVED
 from gateway.site import Site
-from gateway.store import followers, messages, records
+from gateway.store import followers, messages, prints, records
 from gateway.store.messages import ANCESTORS, Author, Details, Message, NewMessage
 from gateway.store.session import Transaction
 
@@ -25,6 +26,7 @@ class Desk:
 
     site: Site
     addresses: Addresses
+    flood: Flood = field(default_factory=Flood)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ def post(  # noqa: PLR0913 (a message has that many sides)
             vouched=said.vouched,
         ),
     )
+    if subtype is NOTE:
+        prints.keep(tx, made, said.text)
     return Posted(record, made, message_id, changes)
 
 

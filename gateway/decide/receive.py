@@ -7,55 +7,42 @@ share a commit, each in a savepoint of its own.
 times, then the arrival is shunted with its octets, and the next one goes on. Nothing is lost.
 """
 
-import re
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from gateway import maillog
-from gateway.alias import ReturnPath
-from gateway.decide import bounce, command, intake, thread
-from gateway.decide.authenticate import Identity, identify
-from gateway.decide.place import Incoming, find_place
 from gateway.decide.post import Desk
-from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, route
-from gateway.mail.automatic import why_automatic
-from gateway.mail.parse import Mail, parse
-from gateway.records.kinds import NOTE
-from gateway.store import arrivals, messages, records
-from gateway.store.arrivals import Arrival, Recipient, Settled
+from gateway.decide.read import PATIENCE_MS, Read, Reader
+from gateway.decide.serve import decide
+from gateway.store import arrivals, held
+from gateway.store.arrivals import Arrival, Settled
 from gateway.store.lease import TRIES, Claim, is_deadly
 from gateway.store.session import Away, Store, Transaction
 from gateway.worker import Traffic, now_ms
 
 BATCH = 50
-_OUR_ID = re.compile(r"[a-z0-9]+\.[0-9a-f]{24}@[a-z0-9.-]+")
 TOGETHER = 16 * 1024 * 1024  # octets of mails in memory at once
 RETRY_MS = 5_000
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """An arrival with what its mail says."""
-
-    arrival: Arrival
-    mail: Mail
-    identity: Identity
+LOOK_AGAIN_MS = 60_000
+LATE_MS = 3_000  # after which a mail whose answers were late is looked at again
 
 
 class Receiver:
     """Decides what has arrived, a batch a step."""
 
-    def __init__(self, store: Store, desk: Desk, traffic: Traffic, posted: Callable[[], None]) -> None:
+    def __init__(self, store: Store, desk: Desk, reader: Reader, traffic: Traffic, posted: Callable[[], None]) -> None:
         """`posted` is called, in any thread, after each commit."""
         self._store = store
         self._desk = desk
+        self._reader = reader
         self._traffic = traffic
         self._posted = posted
+        self._next_look = 0
 
     def step(self) -> int:
         """Decide the arrivals that are due; return how many were claimed."""
         with self._store.write() as tx:
+            self._look_again(tx)
             claims = arrivals.claim(tx, now_ms(), BATCH)
         if not claims:
             return 0
@@ -70,6 +57,13 @@ class Receiver:
                 raise
         return max(len(claims), 1)
 
+    def _look_again(self, tx: Transaction) -> None:
+        """Decide again, once a minute, what is held only because the DNS could not be asked when it came."""
+        now = now_ms()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_AGAIN_MS
+            held.look_again(tx, "not authenticated", now - PATIENCE_MS, now)
+
     def _without_deadly(self, claims: list[Claim]) -> list[Claim]:
         """Shunt, before a look at it, what was claimed alone too often: it ended the process each time."""
         deadly = [claimed for claimed in claims if is_deadly(claimed)]
@@ -83,15 +77,19 @@ class Receiver:
     def _step_group(self, group: list[Claim]) -> None:
         with self._store.read() as tx:
             due = arrivals.load(tx, group)
-        failed = self._decide_all([self._read(arrival) for arrival in due])
-        self._set_aside(failed)
+        batch = self._reader.read(due)
+        if batch.waiting:
+            self._let_wait(batch.waiting)
+        failed = self._decide_all(batch.ready)
+        self._set_aside([*batch.failed, *failed])
         self._posted()
 
-    def _read(self, arrival: Arrival) -> Read:
-        mail = parse(arrival.content)
-        return Read(arrival, mail, identify(arrival, mail, self._desk.site.people))
+    def _let_wait(self, waiting: Sequence[Arrival]) -> None:
+        with self._store.write() as tx:
+            for arrival in waiting:
+                arrivals.postpone(tx, arrival.claim, now_ms() + LATE_MS, failed=False)
 
-    def _decide_all(self, read: list[Read]) -> list[tuple[Arrival, Exception]]:
+    def _decide_all(self, read: Sequence[Read]) -> list[tuple[Arrival, Exception]]:
         failed: list[tuple[Arrival, Exception]] = []
         waiting = deque(read)
         while waiting:
@@ -107,8 +105,9 @@ class Receiver:
                 each = waiting.popleft()
                 try:
                     with tx.begin_nested():
-                        settled += [(each.arrival.id, outcome) for outcome in decide(tx, self._desk, each)]
+                        outcomes = decide(tx, self._desk, each)
                         _finish(tx, each.arrival)
+                    settled += [(each.arrival.id, outcome) for outcome in outcomes]
                 except Away:
                     raise
                 except _ClaimLost:
@@ -144,94 +143,3 @@ class _ClaimLost(Exception):
 def _finish(tx: Transaction, arrival: Arrival) -> None:
     if not arrivals.finish(tx, arrival.claim):
         raise _ClaimLost
-
-
-def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
-    """Serve every recipient of an arrival and write what became of it."""
-    now = now_ms()
-    rules = desk.site.rules
-    routed = [
-        (recipient, route(recipient.address, desk.addresses, rules, lambda ref: records.epoch(tx, ref)))
-        for recipient in read.arrival.recipients
-    ]
-    author = read.identity.email or "(no single well-formed From)"
-    note = _is_note(tx, read, [target for _, target in routed])
-    outcomes: list[Settled] = []
-    served: set[str] = set()
-    for recipient, target in sorted(routed, key=lambda pair: _precedence(pair[1])):
-        name = _name(target)
-        if name in served and name:
-            outcome = Settled("done", "same record", "another recipient of this mail is the same record")
-        else:
-            outcome = _serve(tx, desk, read, recipient, target, now, note=note)
-            served.add(name)
-        arrivals.settle_recipient(tx, recipient.id, outcome, now, author, read.mail.subject)
-        outcomes.append(outcome)
-    return outcomes
-
-
-def _is_note(tx: Transaction, read: Read, targets: list[Target]) -> bool:
-    """Whether all a person says in this mail is a note: one address makes it so for all, and so does its parent."""
-    asked = any(isinstance(each, ToRecord | ToTeam) and each.action == NOTE.name for each in targets)
-    answers = (*read.mail.in_reply_to, *read.mail.references)
-    return read.identity.person is not None and (asked or messages.any_note(tx, answers))
-
-
-def _precedence(target: Target) -> int:
-    """Records before teams and intakes; of several addresses of one record, the note's first."""
-    match target:
-        case ToRecord(action="note") | ToTeam(action="note"):
-            return 0
-        case ToRecord():
-            return 1
-        case ToTeam():
-            return 2
-        case _:
-            return 3
-
-
-def _name(target: Target) -> str:
-    """Return what one mail is posted to once: a record, whether or not it is a note there."""
-    match target:
-        case ToRecord(ref, action) | ToTeam(ref, action):
-            return ref.lower() if action in ("", "note") else f"{ref.lower()}-{action}"
-        case ToIntake(found):
-            return f"intake:{found.address}"
-        case _:
-            return ""
-
-
-def _serve(
-    tx: Transaction, desk: Desk, read: Read, recipient: Recipient, target: Target, now: int, *, note: bool
-) -> Settled:
-    automatic = why_automatic(read.mail, read.arrival.return_path)
-    incoming = Incoming(read.arrival, recipient, read.mail, read.identity, automatic, now, note)
-    ours = _OUR_ID.fullmatch(read.mail.message_id) and read.mail.message_id.endswith("@" + desk.addresses.domain)
-    if ours and not isinstance(target, ReturnPath):
-        return Settled("discarded", "own mail", "a mail of ours came back to us")
-    match target:
-        case ReturnPath(delivery):
-            return bounce.take(tx, delivery, incoming)
-        case ToRecord(ref, action, reader):
-            return _record(tx, desk, incoming, ref, action, reader)
-        case ToTeam(team, action, reader):
-            records.create_team(tx, team, desk.site.rules.teams[team].name, now)
-            return _record(tx, desk, incoming, team, action, reader)
-        case ToIntake(found):
-            belongs = intake.record_answered(tx, found, incoming)
-            if belongs:
-                return _record(tx, desk, incoming, belongs, "", None)
-            return intake.create(tx, desk, found, incoming)
-        case ToReserved(local):
-            return command.to_reserved(tx, desk, local, incoming)
-        case Nowhere():
-            return Settled("held", "unknown address", "the address is not ours any more")
-
-
-def _record(tx: Transaction, desk: Desk, incoming: Incoming, ref: str, action: str, reader: int | None) -> Settled:
-    place = find_place(tx, desk, incoming, ref, action, reader)
-    if place is None:
-        return Settled("held", "unknown address", f"there is no record {ref}")
-    if action in ("follow", "unfollow"):
-        return command.follow(tx, desk, incoming, place)
-    return thread.write(tx, desk, incoming, place)

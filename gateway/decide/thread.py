@@ -1,14 +1,16 @@
 """A mail that writes to a record's thread: what it becomes, and posting it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.alias import RecordAddress
-from gateway.decide import command
+from gateway.decide import command, machine
 from gateway.decide.authorise import Question, Wish, authorise, authorise_team
 from gateway.decide.disposition import Disposition, hold
 from gateway.decide.intake import ADDED_MAX
 from gateway.decide.place import Incoming, Place, keep_aside
 from gateway.decide.post import Desk, Text, post
+from gateway.decide.quoted import careful
 from gateway.mail.quoting import split_reply, without_quotes
 from gateway.records.commands import Given, split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
@@ -36,22 +38,47 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     own = text if incoming.identity.person is not None and not is_note and not incoming.automatic else ""
     if (mistake := command.mistake(desk, where, given, own)) is not None:
         return command.refuse(tx, incoming, where, mistake)
+    said = _said(desk, incoming, where, given, text, reply.quoted, is_note=is_note)
+    checked = said if is_note else careful(tx, desk, incoming, where, said)
+    if isinstance(checked, Settled):
+        return checked
     scope = f"record:{where.record.id}"
     effect = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest)
     if effect == "repeated":
         return Settled("done", "duplicate", "the same mail stands there already", where.record.id)
-    command.carry_out(tx, incoming, where, given)
+    command.carry_out(tx, incoming, where, given, _strangers(desk, incoming) if is_note else ())
     if given and not text.strip() and not incoming.mail.attachments and not command.note_words(given):
         return Settled("done", "command", "", where.record.id)
-    defects = list(incoming.mail.defects)
+    said = checked
     if effect == "other body":
-        defects.append("another mail with this Message-ID says something else")
+        said = _with_defect(said, "another mail with this Message-ID says something else")
+    incoming = machine.recognised(tx, incoming, where, said.text)
+    posted = _post(tx, desk, incoming, where, is_note=is_note, said=said)
+    return replace(posted, cause="automatic" if incoming.automatic else "")
+
+
+def _said(
+    desk: Desk, incoming: Incoming, where: Place, given: Sequence[Given], text: str, quoted: str, *, is_note: bool
+) -> Text:  # fmt: skip
+    """Return what is posted of a mail: without commands, without tags, and without lines no outsider was shown."""
     if where.parent is not None and where.parent.internal and not is_note:
         text = _without_lines_of(where.parent.text, without_quotes(text))
     text = desk.addresses.untagged("\n".join([*command.note_words(given), text]).strip("\n"))
-    said = Text(text, desk.addresses.untagged(reply.quoted))
-    posted = _post(tx, desk, incoming, where, is_note=is_note, said=said, defects=defects)
-    return replace(posted, cause="automatic" if incoming.automatic else "")
+    if incoming.automatic:
+        text = machine.line(text)
+    details = Details(defects=incoming.mail.defects, withheld=incoming.withheld)
+    return Text(text, desk.addresses.untagged(quoted), attachments=incoming.attachments, details=details)
+
+
+def _strangers(desk: Desk, incoming: Incoming) -> list[str]:
+    """Return the outsiders whom a mail names in To and Cc."""
+    named = [mailbox.address for mailbox in (*incoming.mail.to, *incoming.mail.cc)]
+    keys = dict.fromkeys(address.key for address in named if not desk.addresses.owns(address))
+    return [key for key in keys if desk.site.people.person(key) is None]
+
+
+def _with_defect(said: Text, defect: str) -> Text:
+    return replace(said, details=replace(said.details, defects=(*said.details.defects, defect)))
 
 
 def _without_lines_of(internal: str, text: str) -> str:
@@ -66,7 +93,10 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
     if where.record.kind == TEAM and where.tag != "own":
         decided = authorise_team(where.role, authenticated=identity.authenticated, released=released)
     else:
-        decided = authorise(Question(where.role, identity.authenticated, where.tag, wish, released))
+        asked = Question(where.role, identity.authenticated, where.tag, wish, released, identity.disowned)
+        decided = authorise(asked)
+    if decided.name == "accept" and not released:
+        decided = machine.why_not(incoming, wish) or decided
     if decided.name == "accept" and where.action == "note" and where.role != "person":
         decided = hold("not a person", "an outsider's mail is never a note")
     sure = released or (identity.person is not None and identity.authenticated)
@@ -78,9 +108,7 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
     return decided
 
 
-def _post(
-    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_note: bool, said: Text, defects: list[str],
-) -> Settled:  # fmt: skip
+def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_note: bool, said: Text) -> Settled:
     identity, mail = incoming.identity, incoming.mail
     named = [mailbox.address for mailbox in (*mail.to, *mail.cc)]
     outside = [address for address in named if not desk.addresses.owns(address)]
@@ -102,18 +130,18 @@ def _post(
         replace(
             said,
             subject=desk.addresses.untagged(mail.subject),
-            attachments=mail.attachments,
             original_id=mail.message_id,
             addressed=tuple(dict.fromkeys(address.key for address in outside)),
             arrival_id=incoming.arrival.id,
             vouched=identity.person is not None and identity.authenticated,
-            details=Details(
+            details=replace(
+                said.details,
                 automatic=incoming.automatic,
-                defects=tuple(defects),
                 added=added,
                 authenticated=how,
                 answered=answered,
                 quiet=_in_bcc(desk, incoming, where),
+                results=tuple(str(each) for each in identity.results),
             ),
         ),
         incoming.now,

@@ -24,6 +24,7 @@ _FIELD_MAX = 64 * 1024  # characters of a header field that are looked at
 _NAME_MAX = 200  # characters of a display name that are kept
 _SPECIALS = '<>,;:"('
 
+_LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
 # Characters that change how their neighbours are shown: bidi controls and zero-width marks.
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\u061c\ufeff\u00ad]")
 
@@ -89,6 +90,12 @@ def clean_name(text: str, longest: int = _NAME_MAX) -> str:
     text = unicodedata.normalize("NFKC", without_unseen(text[: longest * 4]))
     shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text)
     return " ".join(shown.split())[:longest].strip()
+
+
+def mixes_scripts(text: str) -> bool:
+    """Whether letters that look alike but are not mix in `text`: Latin beside Cyrillic or Greek, say."""
+    found = {unicodedata.name(char, "").partition(" ")[0] for char in text if char.isalpha()}
+    return len(found & _LOOK_ALIKE) > 1
 
 
 def parse_mailboxes(field: str) -> tuple[Mailbox, ...] | None:

@@ -3,11 +3,12 @@
 What an outsider's template is given holds nothing that only those inside may know.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from gateway.alias import Addresses
+from gateway.mail.address import mixes_scripts
 from gateway.notify.recipients import Chosen, Heard
 from gateway.notify.render import Renderer, Value
 from gateway.records.conditions import number
@@ -87,7 +88,7 @@ def build(
         "subtype": message.subtype,
         "subtype_label": told.subtype.label(language),
         "customer": whose.outsider,
-        "author": _with_address(site, message) if inside else shown_author(site, message),
+        "author": _with_address(site, message),
         "text": message.text,
         "note": message.subtype == "note",
         "changes": [_shown_change(site, renderer, language, change) for change in changes],
@@ -103,6 +104,7 @@ def build(
         "valid_until": record.fields.get("valid_until", "")[:FIELD_SHOWN_MAX],
         "attachments": list(told.attachments),
         "left_out": list(told.left_out),
+        "withheld": [_withheld(words, each) for each in message.details.withheld],
         "others": [heard.name or heard.email for heard in told.chosen.hears] if inside else [],
         "added": list(message.details.added) if inside else [],
         "goes_to_customer": inside and message.author.outsider and message.subtype == "discussion",
@@ -136,16 +138,23 @@ def shown_author(site: Site, message: Message) -> str:
     author = message.author
     if author.outsider and author.name:
         taken = {person.name.casefold() for person in site.people.by_key.values()}
-        if any(char in "<>@" for char in author.name) or author.name.casefold() in taken:
+        odd = any(char in "<>@" for char in author.name) or mixes_scripts(author.name)
+        if odd or author.name.casefold() in taken:
             return author.email
     return author.name or author.email or site.settings.site.name
 
 
 def _with_address(site: Site, message: Message) -> str:
-    """Return an author as those inside see them: an outsider's name is never shown without the address."""
+    """Return an author as readers see them: an outsider's name is never shown without the address."""
     author = message.author
     shown = shown_author(site, message)
     return f"{shown} <{author.email}>" if author.outsider and shown != author.email else shown
+
+
+def _withheld(words: Callable[[str], str], stored: str) -> str:
+    """Return an attachment that is not passed on as a reader is told of it."""
+    name, why, detail = (*stored.split("\t"), "", "")[:3]
+    return f"{name} ({words(why)}{': ' + detail if detail else ''})"
 
 
 def _name(site: Site, key: str) -> str:

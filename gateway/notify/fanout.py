@@ -21,7 +21,7 @@ from gateway.notify.render import Renderer
 from gateway.records.kinds import NOTE, Subtype
 from gateway.records.record import Record
 from gateway.site import Site
-from gateway.store import content, messages, notices, outbox, records
+from gateway.store import content, messages, notices, outbox, records, suppressed
 from gateway.store import followers as store_followers
 from gateway.store.lease import TRIES, Claim, is_deadly
 from gateway.store.messages import Kept, Message
@@ -239,7 +239,7 @@ def _gather(tx: Transaction, site: Site, ids: Iterable[int]) -> Gathered:
         found,
         by_id,
         their,
-        store_followers.suppressed(tx, emails),
+        suppressed.suppressed(tx, emails),
         messages.attachments(tx, [message.id for message in found]),
     )
 

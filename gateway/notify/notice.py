@@ -3,9 +3,10 @@
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from gateway import maillog
-from gateway.alias import Addresses
+from gateway.alias import HELD_ACTIONS, Addresses
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
 from gateway.notify.compose import Envelope, header, shared_body, shared_fields
@@ -20,13 +21,32 @@ from gateway.store.session import Away, Store
 from gateway.worker import now_ms
 
 RETRY_MS = 5_000
-_REPLIED = frozenset({"transcript", "refused"})
+_REPLIED = frozenset({"transcript", "refused", "decision"})
 _SUBJECTS = {
     "refused": "Your mail was not taken",
     "failed": "A mail could not be delivered",
     "delayed": "A mail is not delivered yet",
     "held": "Mails are held for you to decide",
     "reload": "The rules in force were kept: the edit has errors",
+    "suppressed": "No more mail goes to an address",
+    "decision": "About a held mail",
+}
+# What became of a mail, as a salesperson understands it, and what to do.
+_CAUSES = {
+    "address": "There is no such address.",
+    "full": "The mailbox is full.",
+    "blocked": "Their server refused the mail as unwanted.",
+    "size": "The mail is larger than their server takes.",
+    "temporary": "Their server could not take it, again and again.",
+    "other": "Their server did not take it.",
+}
+_MENDS = {
+    "address": "Look for a mistake in the address, or ask them by telephone for the right one.",
+    "full": "Tell them by telephone, and send it again when there is room.",
+    "blocked": "Reach them another way, and tell your administrator: it may concern all your mail.",
+    "size": "Send it again with smaller attachments.",
+    "temporary": "Reach them another way, and send it again later.",
+    "other": "Check the address, or reach them another way.",
 }
 
 
@@ -98,9 +118,14 @@ def _context(
     if each.kind == "refused":
         texts = each.data.get("text") or {}
         data["text"] = str(texts.get(language, ""))
+    words = renderer.words(language)
     if each.kind == "held":
-        words = renderer.words(language)
-        data["items"] = [_plain({**item, "reason": words(str(item.get("reason", "")))}) for item in each.data["items"]]
+        data["items"] = [
+            _plain(_held(addresses, item, words(str(item.get("reason", ""))))) for item in each.data["items"]
+        ]
+    if "answer" in each.data:
+        cause = str(each.data.get("cause", "other"))
+        data["why"], data["mend"] = words(_CAUSES.get(cause, "")), words(_MENDS.get(cause, ""))
     if "at" in each.data:
         data["at"] = renderer.time(language, int(each.data["at"]))
     return {
@@ -112,6 +137,17 @@ def _context(
         "note_alias": str(addresses.alias(record.ref, "note")) if record else "",
         **data,
     }
+
+
+def _held(addresses: Addresses, item: Mapping[str, Any], reason: str) -> dict[str, object]:
+    """Return a held mail with the addresses that decide about it, and mailto: links to them (RFC 6068)."""
+    shown: dict[str, object] = {"text": "", **item, "reason": reason}
+    for action in HELD_ACTIONS:
+        offered = action != "block" or bool(item.get("from"))
+        address = str(addresses.held(action, int(item["id"]))) if offered else ""
+        link = f"mailto:{quote(address, safe='@')}?subject={action}%20{int(item['id'])}" if offered else ""
+        shown |= {f"{action}_address": address, action: link}
+    return shown
 
 
 def _plain(value: object) -> Value:

@@ -135,6 +135,7 @@ def _why_not(message: Message, subtype: Subtype, follower: Follower, grant: Gran
             follower.outsider and (subtype.internal or message.internal),
             "an outsider never hears of an internal subtype",
         ),
+        (follower.outsider and bool(said.inside), said.inside),
         (
             any(each in message.addressed for each in follower.emails),
             "stands in To or Cc of the mail itself",

@@ -22,15 +22,16 @@ from gateway import maillog
 from gateway.alias import Addresses, hide_tags
 from gateway.config import Settings
 from gateway.mail.address import parse_address
+from gateway.mail.report import read_answer
 from gateway.mail.status import Status
 from gateway.people import People
 from gateway.send import maildir
 from gateway.send.retry import DELAY_TOLD_MS, next_try
 from gateway.send.sign import Key, sign
 from gateway.send.smtp import Connection
-from gateway.store import notices, outbox
+from gateway.store import audit, notices, outbox, suppressed
 from gateway.store.outbox import Body, Delivery, Outcome
-from gateway.store.session import Away, Store
+from gateway.store.session import Away, Store, Transaction
 from gateway.worker import now_ms
 
 CONNECTIONS = 6
@@ -255,12 +256,22 @@ class Sender:
                 if outcome.state == "deferred" and outcome.told and not delivery.told:
                     kind = "delayed"
                 if kind:
-                    notices.tell_author(tx, kind, delivery.message_id, delivery.recipient, outcome.answer, now)
+                    self._tell(tx, kind, outcome, now)
                     tell.append(kind)
         for outcome in outcomes:
             maillog.delivered(outcome.delivery.id, outcome.state, hide_tags(outcome.answer))
         if tell:
             self._settled()
+
+    def _tell(self, tx: Transaction, kind: str, outcome: Outcome, now: int) -> None:
+        """Tell the author, in words they understand; count what the address itself is to blame for."""
+        delivery, answer = outcome.delivery, outcome.answer
+        cause = read_answer(answer) if outcome.state == "failed" else "temporary"
+        people = self._people()
+        notices.tell_author(tx, people, kind, delivery.message_id, delivery.recipient, answer, cause, now)
+        counts = outcome.state == "failed" and delivery.outsider
+        if counts and suppressed.count_bounce(tx, delivery.recipient, cause, answer, delivery.id, now):
+            audit.append(tx, "", "suppressed", delivery.recipient, now, answer=answer)
 
 
 def load_hop(settings: Settings, addresses: Addresses, load: Callable[[Path, str, str], Key]) -> Hop:

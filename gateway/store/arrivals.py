@@ -95,8 +95,17 @@ class Settled:
     message_id: int | None = None
 
 
-def keep_many(tx: Transaction, received: Sequence[Received]) -> None:
-    """Keep mails with their envelopes; when the transaction commits, each may be said yes to."""
+def imagined(received: Received) -> Arrival:
+    """Return an arrival of a mail that is not kept: to see what would be known of it."""
+    content_ = received.content if isinstance(received.content, bytes) else received.content.read()
+    return Arrival(
+        0, received.received_at, received.door, received.peer, received.helo, received.return_path, received.trusted,
+        received.auth_who, content_, b"", (), Claim(0, 0, 0),
+    )  # fmt: skip
+
+
+def keep_many(tx: Transaction, received: Sequence[Received]) -> list[int]:
+    """Keep mails with their envelopes and return their ids; when `tx` commits, each may be said yes to."""
     digests = content.keep_many(tx, [each.content for each in received])
     ids = tx.execute(
         _KEEP,
@@ -108,7 +117,7 @@ def keep_many(tx: Transaction, received: Sequence[Received]) -> None:
             }
             for each, digest in zip(received, digests, strict=True)
         ],
-    ).scalars()  # fmt: skip
+    ).scalars().all()  # fmt: skip
     tx.execute(
         _KEEP_RECIPIENT,
         [
@@ -117,6 +126,7 @@ def keep_many(tx: Transaction, received: Sequence[Received]) -> None:
             for address in each.recipients
         ],
     )
+    return list(ids)
 
 
 def claim(tx: Transaction, now: int, limit: int) -> list[Claim]:
@@ -166,6 +176,11 @@ def settle_recipient(tx: Transaction, recipient_id: int, settled: Settled, now: 
             "author": author, "subject": subject,
         },
     )  # fmt: skip
+
+
+def keep_results(tx: Transaction, arrival_id: int, results: Sequence[Sequence[str]]) -> None:
+    """Keep what authentication found of an arrival."""
+    tx.execute(sa.update(arrival).where(arrival.c.id == arrival_id).values(results=[list(each) for each in results]))
 
 
 def finish(tx: Transaction, claimed: Claim) -> bool:

@@ -8,10 +8,9 @@ from gateway.records.kinds import matches
 from gateway.records.record import Choice
 from gateway.store.content import insert_new
 from gateway.store.session import Transaction
-from gateway.store.tables import choice, reader, suppression
+from gateway.store.tables import choice, reader
 
 _CHOICES = sa.select(choice).where(choice.c.record_id.in_(sa.bindparam("ids", expanding=True))).order_by(choice.c.id)
-_SUPPRESSED = sa.select(suppression.c.email).where(suppression.c.email.in_(sa.bindparam("emails", expanding=True)))
 _READER = sa.select(reader.c.who).where(reader.c.id == sa.bindparam("number"))
 
 
@@ -61,8 +60,3 @@ def _reader_ids(tx: Transaction, whos: Sequence[str]) -> dict[str, int]:
 def reader_who(tx: Transaction, number: int) -> str:
     """Return who a reader's number stands for, or ""."""
     return str(tx.execute(_READER, {"number": number}).scalar() or "")
-
-
-def suppressed(tx: Transaction, emails: Iterable[str]) -> frozenset[str]:
-    """Return which of `emails` we no longer send to."""
-    return frozenset(tx.execute(_SUPPRESSED, {"emails": list(set(emails))}).scalars())

@@ -63,6 +63,9 @@ class Details:
     announced: str = ""  # the id of the event
     answered: str = ""  # the outside address whose message this answers
     quiet: bool = False  # the record stood in Bcc: filed, and nobody told
+    inside: str = ""  # why no outsider hears of it, though its subtype is public
+    results: tuple[str, ...] = ()  # what authentication said
+    withheld: tuple[str, ...] = ()  # attachments not passed on: name, why, what, between tabulators
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,25 @@ def records_made(tx: Transaction, scope: str, ids: Sequence[str]) -> list[int]:
         effect.c.scope == scope, effect.c.original_id.in_(list(ids)[:_WINDOW]), effect.c.record_id.is_not(None)
     )
     return [int(each) for each in tx.execute(query).scalars()]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody said on a record: the text, and the message it answered."""
+
+    text: str
+    parent_id: int | None
+
+
+def said_since(tx: Transaction, record_id: int, author_email: str, since: int, limit: int = 20) -> list[Said]:
+    """Return what an author said on a record since then, newest first."""
+    query = (
+        sa.select(message.c.text, message.c.parent_id)
+        .where(message.c.record_id == record_id, message.c.author_email == author_email, message.c.at >= since)
+        .order_by(message.c.id.desc())
+        .limit(limit)
+    )
+    return [Said(row.text, row.parent_id) for row in tx.execute(query)]
 
 
 def count_since(tx: Transaction, record_id: int, author_email: str, since: int) -> int:

@@ -6,11 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gateway.people import People
 from gateway.store import lease
 from gateway.store.content import insert_new
 from gateway.store.lease import Claim
 from gateway.store.session import Transaction
-from gateway.store.tables import message, notice
+from gateway.store.tables import message, notice, record
 
 PENDING = ("pending",)
 LEASE = 120_000  # milliseconds
@@ -62,7 +63,8 @@ def bundle(tx: Transaction, new: NewNotice, now: int, pause: int) -> None:
         .with_for_update()
     ).first()
     if waiting is not None:
-        data = {"items": [*waiting.data["items"], new.data][:200]}
+        others = [item for item in waiting.data["items"] if item.get("id") != new.data.get("id")]
+        data = {"items": [*others, new.data][:200]}
         tx.execute(sa.update(notice).where(notice.c.id == waiting.id).values(data=data))
         return
     last = tx.execute(sa.select(sa.func.max(notice.c.due_at)).where(*same)).scalar()
@@ -74,15 +76,30 @@ def bundle(tx: Transaction, new: NewNotice, now: int, pause: int) -> None:
     tx.execute(sa.insert(notice).values(row))
 
 
-def tell_author(tx: Transaction, kind: str, message_id: int | None, recipient: str, answer: str, now: int) -> None:
-    """Tell the author of a message, if a person wrote it, what became of its mail to `recipient`."""
+def tell_author(
+    tx: Transaction, people: People, kind: str, message_id: int | None, recipient: str, answer: str, cause: str,
+    now: int,
+) -> None:  # fmt: skip
+    """Tell the author of a message what became of its mail to `recipient`, and why (`cause`).
+
+    Where nobody inside wrote it, the record's salesperson is told.
+    """
     row = tx.execute(
-        sa.select(message.c.author_who, message.c.author_email, message.c.record_id, message.c.subject, message.c.at)
+        sa.select(
+            message.c.author_who, message.c.author_email, message.c.record_id, message.c.subject, message.c.at,
+            record.c.salesperson,
+        )
+        .join(record, record.c.id == message.c.record_id)
         .where(message.c.id == message_id)
     ).first()  # fmt: skip
-    if row is not None and row.author_who and row.author_email:
-        data = {"recipient": recipient, "answer": answer, "subject": row.subject, "at": row.at}
-        add(tx, NewNotice(kind, row.author_who, row.author_email, data, row.record_id), now)
+    if row is None:
+        return
+    author = people.by_key.get(row.author_who)
+    person = author or people.by_key.get(row.salesperson)
+    if person is not None and recipient not in person.email:
+        email = row.author_email if author and row.author_email in author.email else person.email[0]
+        data = {"recipient": recipient, "answer": answer, "cause": cause, "subject": row.subject, "at": row.at}
+        add(tx, NewNotice(kind, person.key, email, data, row.record_id), now)
 
 
 def claim(tx: Transaction, now: int, limit: int) -> list[Notice]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -129,13 +130,14 @@ def claim(tx: Transaction, now: int, limit: int) -> list[Delivery]:
     """Claim due deliveries, oldest first, each with the try it is about to be."""
     claims = {claimed.id: claimed for claimed in lease.claim(tx, delivery, WAITING, now, LEASE, limit)}
     rows = tx.execute(_LOAD, {"ids": list(claims)})
-    return [
-        Delivery(
-            row.id, row.message_id, row.internal, row.outsider, row.who, row.recipient, row.return_path,
-            row.header, row.body_id, row.created_at, row.attempts, row.told, claims[row.id],
-        )
-        for row in rows
-    ]  # fmt: skip
+    return [_delivery(row, claims[row.id]) for row in rows]
+
+
+def _delivery(row: Any, claimed: Claim) -> Delivery:  # noqa: ANN401 (a row of the table)
+    return Delivery(
+        row.id, row.message_id, row.internal, row.outsider, row.who, row.recipient, row.return_path,
+        row.header, row.body_id, row.created_at, row.attempts, row.told, claimed,
+    )  # fmt: skip
 
 
 def bodies(tx: Transaction, ids: Iterable[int]) -> dict[int, Body]:
@@ -181,10 +183,23 @@ def report(tx: Transaction, delivery_id: int, state: str, answer: str, now: int)
     if row is None:
         return None
     tx.execute(sa.insert(attempt).values(delivery_id=delivery_id, at=now, answer=answer))
-    return Delivery(
-        row.id, row.message_id, row.internal, row.outsider, row.who, row.recipient, row.return_path,
-        row.header, row.body_id, row.created_at, row.attempts, row.told, Claim(row.id, row.fence, row.attempts),
-    )  # fmt: skip
+    return _delivery(row, Claim(row.id, row.fence, row.attempts))
+
+
+def tell_delay(tx: Transaction, delivery_id: int) -> Delivery | None:
+    """Note that the author of a sent delivery is told of a delay further on; None if they were, or it was not sent."""
+    row = tx.execute(
+        sa.update(delivery)
+        .where(delivery.c.id == delivery_id, delivery.c.state == "sent", delivery.c.told.is_(False))
+        .values(told=True)
+        .returning(delivery)
+    ).first()
+    return _delivery(row, Claim(row.id, row.fence, row.attempts)) if row else None
+
+
+def message_of(tx: Transaction, delivery_id: int) -> int | None:
+    """Return the message that a delivery carries, or None."""
+    return tx.execute(sa.select(delivery.c.message_id).where(delivery.c.id == delivery_id)).scalar()
 
 
 def next_due(tx: Transaction) -> int | None:

@@ -4,10 +4,12 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.alias import Addresses
-from gateway.decide import receive
+from gateway.decide import read, receive
 from gateway.decide.announce import Event, announce
 from gateway.decide.post import Desk
+from gateway.decide.read import Reader
 from gateway.decide.receive import Receiver
+from gateway.decide.resolver import Resolver
 from gateway.mail.tag import Keys
 from gateway.site import load
 from gateway.store import arrivals, lease, schema, tables
@@ -19,6 +21,16 @@ from tests.kit.node import write_site
 D = "sales.example.com"
 
 
+class NoDns(Resolver):
+    """A DNS in which nothing is."""
+
+    def __init__(self):
+        super().__init__("127.0.0.1:9")
+
+    def lookup(self, _budget_s=0.0):
+        return lambda _name, _kind: []
+
+
 class House:
     """A site with a record and a receiver, without a node."""
 
@@ -27,7 +39,7 @@ class House:
         self.store = open_store("sqlite:///var/x.db", folder)
         schema.upgrade(self.store)
         self.desk = Desk(site, Addresses(D, Keys(1, {1: b"k" * 32})))
-        self.receiver = Receiver(self.store, self.desk, Traffic(), lambda: None)
+        self.receiver = Receiver(self.store, self.desk, Reader(self.desk.site, NoDns()), Traffic(), lambda: None)
         with self.store.write() as tx:
             announce(tx, self.desk, Event(event="quotation.created", title="x", salesperson="a", actor="a"), folder, 1)
 
@@ -95,7 +107,7 @@ def test_a_mail_that_ends_the_process_is_shunted_before_it_is_looked_at_again(ho
     def deadly(_content):
         raise Killed
 
-    monkeypatch.setattr(receive, "parse", deadly)
+    monkeypatch.setattr(read, "parse", deadly)
     house.arrive("deadly")
     for _ in range(lease.DEADLY):
         with pytest.raises(Killed):

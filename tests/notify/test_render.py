@@ -1,11 +1,14 @@
 """Templates: every subtype has its words in both languages, and text from outside is only ever text."""
 
+from typing import get_args
+
 import pytest
 from markupsafe import escape
 
 from gateway import site
 from gateway.alias import Addresses
 from gateway.following import Reason
+from gateway.mail.report import Cause
 from gateway.mail.tag import Keys
 from gateway.node import make_renderer
 from gateway.notify import context, notice
@@ -216,7 +219,14 @@ NOTICES = {
         {"address": "q@x", "subject": "S", "text": {"en": "E", "zh-TW": "中"}},
         {"address": "q@x", "subject": "S"},
     ],
-    "failed": [{"recipient": "x@y", "answer": "550 no", "subject": "S", "at": 1_764_000_000_000}],
+    "failed": [
+        {"recipient": "x@y", "answer": "550 no", "cause": cause, "subject": "S", "at": 1_764_000_000_000}
+        for cause in get_args(Cause)
+    ],
+    "suppressed": [{"recipient": "x@y", "answer": "550 no", "cause": "address", "subject": "S", "at": 1}],
+    "decision": [
+        {"what": f"held {what}", "subject": "S", "id": "7"} for what in ("release", "drop", "block", "gone", "may not")
+    ],
     "delayed": [{"recipient": "x@y", "answer": "450 later", "subject": "S", "at": 1_764_000_000_000}],
     "held": [{"items": [{"id": 1, "from": "x@y", "record": "S1", "to": "", "subject": "S", "reason": "r"}]}],
     "reload": [{"problems": ["people.yaml:1: what"]}],
@@ -225,6 +235,7 @@ NOTICES = {
         {"what": "done", "done": [["note", ""], ["follow", ""], ["unfollow", "lead.*"]]},
         {"what": "unknown", "given": "/nte", "nearest": ["/note"]},
         {"what": "unknown", "given": "/nte", "nearest": []},
+        {"what": "done", "done": [["note", ""]], "outside": ["wang@acme.example"]},
     ],
 }
 CASES = [(kind, data) for kind, each in NOTICES.items() for data in each]

@@ -407,7 +407,9 @@ def test_no_log_line_holds_a_tag_that_the_next_hop_says_back(bench):
 
 def test_notices_are_kept_by_their_kind(bench):
     with bench.store.write() as tx:
-        notices.tell_author(tx, "failed", bench.messages[False], "x@example.com", "550", now_ms())
+        notices.tell_author(
+            tx, bench.site.people, "failed", bench.messages[False], "x@example.com", "550", "other", now_ms()
+        )
         assert tx.execute(sa.select(sa.func.count()).select_from(notice)).scalar_one() == 1
 
 

@@ -6,7 +6,7 @@ from gateway.following import followers as all_followers
 from gateway.people import People, Person
 from gateway.records.record import Choice
 from gateway.rules import Rules
-from gateway.store import followers
+from gateway.store import followers, suppressed
 from gateway.store.tables import suppression
 from tests.store.kit import NOW, add_record, in_threads
 
@@ -112,5 +112,5 @@ def test_four_threads_agree_on_the_numbers_of_new_readers(store):
 def test_an_address_we_no_longer_send_to_is_told(store):
     with store.write() as tx:
         tx.execute(suppression.insert().values(email="x@y.example", reason="bounced", at=NOW))
-        assert followers.suppressed(tx, ["x@y.example", "a@example.com"]) == {"x@y.example"}
-        assert followers.suppressed(tx, []) == frozenset()
+        assert suppressed.suppressed(tx, ["x@y.example", "a@example.com"]) == {"x@y.example"}
+        assert suppressed.suppressed(tx, []) == frozenset()

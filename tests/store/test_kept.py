@@ -111,28 +111,40 @@ def test_notices_that_are_bundled_wait_for_each_other_and_for_the_pause(store):
     pause = 3_600_000
     with store.write() as tx:
         for n in range(3):
-            notices.bundle(tx, NewNotice("held", "a", "a@example.com", {"subject": str(n)}), NOW + n, pause)
+            notices.bundle(tx, NewNotice("held", "a", "a@example.com", {"id": n, "subject": str(n)}), NOW + n, pause)
         (first,) = notices.claim(tx, NOW + 5, 10)
         assert [item["subject"] for item in first.data["items"]] == ["0", "1", "2"]
-        notices.bundle(tx, NewNotice("held", "a", "a@example.com", {"subject": "3"}), NOW + 6, pause)
+        notices.bundle(tx, NewNotice("held", "a", "a@example.com", {"id": 3, "subject": "3"}), NOW + 6, pause)
         assert notices.fanned_out(tx, first.claim)
         assert notices.claim(tx, NOW + pause - 1, 10) == []
         (second,) = notices.claim(tx, NOW + pause, 10)
     assert [item["subject"] for item in second.data["items"]] == ["3"]
 
 
-def test_the_author_of_a_message_is_told_if_a_person_wrote_it(store):
+def test_a_mail_that_is_held_again_stands_once_in_its_notice(store):
+    with store.write() as tx:
+        for reason in ("first", "then"):
+            new = NewNotice("held", "a", "a@example.com", {"id": 7, "reason": reason})
+            notices.bundle(tx, new, NOW, 3_600_000)
+        (found,) = notices.claim(tx, NOW, 10)
+    assert found.data["items"] == [{"id": 7, "reason": "then"}]
+
+
+def test_the_author_of_a_message_is_told_or_else_the_salesperson(store):
+    from gateway.people import People, Person
     from gateway.store.messages import Author
 
+    people = People({key: Person(key=key, name=key, email=(f"{key}@example.com",)) for key in ("a", "b")})
     with store.write() as tx:
-        made = add_record(tx)
+        made = add_record(tx, salesperson="b")
         mine = add_message(tx, made.id, "mine@d", subject="s")
         theirs = add_message(tx, made.id, "theirs@d", author=Author("", "王", "w@acme.example"))
         for each in (mine, theirs, None):
-            notices.tell_author(tx, "failed", each, "x@y.example", "550 no", NOW)
-        (told,) = notices.claim(tx, NOW, 10)
+            notices.tell_author(tx, people, "failed", each, "x@y.example", "550 no", "other", NOW)
+        told, instead = notices.claim(tx, NOW, 10)
+    assert (instead.who, instead.email) == ("b", "b@example.com")
     assert (told.who, told.email, told.record_id) == ("a", "a@example.com", made.id)
-    assert told.data == {"recipient": "x@y.example", "answer": "550 no", "subject": "s", "at": NOW}
+    assert told.data == {"recipient": "x@y.example", "answer": "550 no", "cause": "other", "subject": "s", "at": NOW}
 
 
 def test_a_notice_that_fails_three_times_is_shunted(store):

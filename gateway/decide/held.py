@@ -1,0 +1,65 @@
+"""Decisions about held mails: release, route, drop, block; by mail or by the administrator, each written down."""
+
+from gateway.decide.place import Incoming, tell_held
+from gateway.decide.post import Desk
+from gateway.people import Person
+from gateway.records.record import Record
+from gateway.store import audit, held, notices, records, suppressed
+from gateway.store.arrivals import Settled
+from gateway.store.held import Held
+from gateway.store.notices import NewNotice
+from gateway.store.session import Transaction
+
+QUOTES_NOTE = "quotes a note"  # the cause of a held mail about which its author may decide
+
+
+def by_mail(tx: Transaction, desk: Desk, incoming: Incoming, action: str, held_id: int) -> Settled:
+    """Carry out a mail to one of the addresses that stand in a notice of held mail."""
+    if incoming.automatic:
+        return Settled("done", "automatic", incoming.automatic)
+    found = next(iter(held.listed(tx, only=held_id)), None)
+    person, identity = incoming.identity.person, incoming.identity
+    if person is None or not identity.authenticated:
+        reason = "who decides about held mail must be one of your own people, and authenticated"
+        tell_held(tx, desk, incoming, reason, None, [])
+        return Settled("held", "not authenticated", reason)
+    if found is None:
+        _answer(tx, incoming, person, "gone", "", held_id)
+        return Settled("done", "gone", f"{held_id} is not held any more")
+    if not may_decide(tx, person, found):
+        _answer(tx, incoming, person, "may not", found.subject, held_id)
+        return Settled("refused", "no right", f"{person.key} has no right to decide about {held_id}")
+    decide(tx, action, found, person.key, incoming.now)
+    _answer(tx, incoming, person, action, found.subject, held_id)
+    return Settled("done", "command", f"{action} {held_id}")
+
+
+def may_decide(tx: Transaction, person: Person, found: Held) -> bool:
+    """Whether a person may decide: with the right `settings`, as the record's salesperson, or as its careful author."""
+    if "settings" in person.rights:
+        return True
+    record: Record | None = records.find(tx, found.record) if found.record else None
+    if record is not None and record.salesperson == person.key:
+        return True
+    return found.cause == QUOTES_NOTE and found.author in person.email
+
+
+def decide(tx: Transaction, action: str, found: Held, who: str, now: int, address: str = "") -> None:
+    """Release, route (to `address`), drop or block, and write down who did."""
+    match action:
+        case "release" | "route":
+            held.release(tx, found.id, now, who, address)
+        case "drop" | "block":
+            held.drop(tx, found.id, now, who)
+        case _:
+            raise ValueError(action)
+    if action == "block" and "@" in found.author:
+        suppressed.block(tx, found.author, who, now)
+    audit.append(tx, who, f"held {action}", str(found.id), now, author=found.author, to=address or found.to)
+
+
+def _answer(
+    tx: Transaction, incoming: Incoming, person: Person, what: str, subject: str, held_id: int
+) -> None:  # fmt: skip
+    data = {"what": f"held {what}", "answers": incoming.mail.message_id, "subject": subject, "id": str(held_id)}
+    notices.add(tx, NewNotice("decision", person.key, incoming.identity.email, data), incoming.now)

@@ -1,0 +1,65 @@
+"""What gives a machine away that sets no field: it says the same again, at once, to whatever it is told.
+
+Also what mail may not command though its author may: because it is old, or can be read in two ways.
+"""
+
+from dataclasses import replace
+
+from gateway.decide.authorise import Wish
+from gateway.decide.disposition import Disposition, hold
+from gateway.decide.place import Incoming, Place
+from gateway.mail.parse import AMBIGUOUS
+from gateway.store import messages
+from gateway.store.session import Transaction
+
+AT_ONCE_MS = 60_000  # a person seldom answers faster, and never several times in the same words
+REPEATED_MS = 2 * 3_600_000
+OLD_MS = 7 * 86_400_000
+SHORT = 20  # letters: so short a thing people do say again ("收到")
+_LINE_MAX = 200  # characters of a machine's answer that stand on the record
+CHALLENGE = "a machine asks for a confirmation that only a person can give"
+REPEATS = "says the same again, at once"
+
+
+def recognised(tx: Transaction, incoming: Incoming, where: Place, text: str) -> Incoming:
+    """Return a mail marked as automatic if its author has answered other messages in the same words just now.
+
+    Two gateways with an answering machine between them fall silent so, whatever headers are lost.
+    """
+    parent = where.parent
+    if incoming.automatic or incoming.recipient.released or parent is None:
+        return incoming
+    letters = _letters(text)
+    if incoming.now - parent.at > AT_ONCE_MS or not letters:
+        return incoming
+    email, since = incoming.identity.email, incoming.now - REPEATED_MS
+    before = messages.said_since(tx, where.record.id, email, since)
+    same = {each.parent_id for each in before if _letters(each.text) == letters and each.parent_id is not None}
+    return (
+        replace(incoming, automatic=REPEATS)
+        if len(same - {parent.id}) >= (2 if len(letters) < SHORT else 1)
+        else incoming
+    )
+
+
+def _letters(text: str) -> str:
+    """Return the letters of a text, in lower case: a machine's answers differ in dates and numbers."""
+    return "".join(char for char in text.casefold() if char.isalpha())
+
+
+def line(text: str) -> str:
+    """Return a machine's answer as the line that stands on the record; the original is kept."""
+    shown = " ".join(text.split())
+    return shown if len(shown) <= _LINE_MAX else shown[: _LINE_MAX - 1] + "…"
+
+
+def why_not(incoming: Incoming, wish: Wish) -> Disposition | None:
+    """Return why a mail commands nothing and is no note, though its author may, or None."""
+    if wish not in ("note", "command"):
+        return None
+    if AMBIGUOUS in incoming.mail.defects:
+        return hold("ambiguous", f"a {wish} must be readable in one way only, and the mail is not")
+    date = incoming.mail.date
+    if wish == "command" and date is not None and incoming.arrival.received_at - date > OLD_MS:
+        return hold("old", "a command counts for seven days, and the mail is older")
+    return None

@@ -1,0 +1,147 @@
+"""Serve every recipient of a mail: what it means there, in the transaction that writes it down.
+
+What is dropped or kept before it is looked at closer: our own mail that came back, mail that went
+round in circles, mail of blocked authors, floods, and what a checker would not take.
+"""
+
+import re
+
+from gateway.alias import HeldAddress, ReturnPath
+from gateway.decide import bounce, command, held, intake, thread
+from gateway.decide.place import Incoming, find_place, tell_held
+from gateway.decide.post import Desk
+from gateway.decide.read import Read
+from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, route
+from gateway.mail.automatic import why_automatic
+from gateway.records.kinds import NOTE
+from gateway.store import arrivals, messages, records, suppressed
+from gateway.store.arrivals import Settled
+from gateway.store.session import Transaction
+from gateway.worker import now_ms
+
+HOPS_MAX = 50  # Received fields (RFC 5321 §6.3)
+_OUR_ID = re.compile(r"[a-z0-9]+\.[0-9a-f]{24}@[a-z0-9.-]+")
+
+
+def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
+    """Serve every recipient of an arrival and write what became of it."""
+    now = now_ms()
+    rules = desk.site.rules
+    routed = [
+        (recipient, route(recipient.address, desk.addresses, rules, lambda ref: records.epoch(tx, ref)))
+        for recipient in read.arrival.recipients
+    ]
+    if read.identity.results:
+        found = [(each.method, each.verdict, each.domain, each.detail) for each in read.identity.results]
+        arrivals.keep_results(tx, read.arrival.id, found)
+    author = read.identity.email or "(no single well-formed From)"
+    note = _is_note(tx, read, [target for _, target in routed])
+    outcomes: list[Settled] = []
+    served: set[str] = set()
+    for recipient, target in sorted(routed, key=lambda pair: _precedence(pair[1])):
+        name = _name(target)
+        if name in served and name:
+            outcome = Settled("done", "same record", "another recipient of this mail is the same record")
+        else:
+            automatic = why_automatic(read.mail, read.arrival.return_path)
+            incoming = Incoming(
+                read.arrival, recipient, read.mail, read.identity, automatic, now, note, read.inspection
+            )
+            outcome = _turned_away(tx, desk, incoming, target) or _serve(tx, desk, incoming, target)
+            served.add(name)
+        arrivals.settle_recipient(tx, recipient.id, outcome, now, author, read.mail.subject)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _is_note(tx: Transaction, read: Read, targets: list[Target]) -> bool:
+    """Whether all a person says in this mail is a note: one address makes it so for all, and so does its parent."""
+    asked = any(isinstance(each, ToRecord | ToTeam) and each.action == NOTE.name for each in targets)
+    answers = (*read.mail.in_reply_to, *read.mail.references)
+    return read.identity.person is not None and (asked or messages.any_note(tx, answers))
+
+
+def _precedence(target: Target) -> int:
+    """Records before teams and intakes; of several addresses of one record, the note's first."""
+    match target:
+        case ToRecord(action="note") | ToTeam(action="note"):
+            return 0
+        case ToRecord():
+            return 1
+        case ToTeam():
+            return 2
+        case _:
+            return 3
+
+
+def _name(target: Target) -> str:
+    """Return what one mail is posted to once: a record, whether or not it is a note there."""
+    match target:
+        case ToRecord(ref, action) | ToTeam(ref, action):
+            return ref.lower() if action in ("", "note") else f"{ref.lower()}-{action}"
+        case ToIntake(found):
+            return f"intake:{found.address}"
+        case _:
+            return ""
+
+
+def _turned_away(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> Settled | None:
+    """Return what becomes of a mail that is not looked at closer, or None. A released one always is."""
+    if isinstance(target, ReturnPath):
+        return None
+    if is_own(desk, incoming):
+        return Settled("discarded", "own mail", "a mail of ours came back to us")
+    if incoming.recipient.released:
+        return None
+    if len(incoming.mail.header.all("received")) > HOPS_MAX:
+        return Settled("held", "hops", f"it went through more than {HOPS_MAX} hosts: it goes round in circles")
+    identity = incoming.identity
+    sure = identity.person is not None and identity.authenticated
+    if not sure and identity.email and suppressed.is_blocked(tx, identity.email):
+        return Settled("refused", "blocked", "mail from this author is blocked")
+    too_much = desk.flood.too_much(desk.site.rules.limits, identity.email, _name(target), sure=sure)
+    if too_much:
+        return Settled("held", "flood", too_much)
+    if incoming.inspection.hold and not (sure and incoming.inspection.hold.startswith("spam")):
+        cause = "spam" if incoming.inspection.hold.startswith("spam") else "attachment"
+        tell_held(tx, desk, incoming, incoming.inspection.hold, None, [])
+        return Settled("held", cause, incoming.inspection.hold)
+    return None
+
+
+def is_own(desk: Desk, incoming: Incoming) -> bool:
+    """Whether a mail is one of ours that came back: by its Message-ID, or by who wrote it."""
+    mail = incoming.mail
+    ours = _OUR_ID.fullmatch(mail.message_id) and mail.message_id.endswith("@" + desk.addresses.domain)
+    return bool(ours) or (mail.author is not None and desk.addresses.owns(mail.author.address))
+
+
+def _serve(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> Settled:
+    match target:
+        case ReturnPath(delivery):
+            return bounce.take(tx, desk, delivery, incoming)
+        case HeldAddress(action, held_id):
+            return held.by_mail(tx, desk, incoming, action, held_id)
+        case ToRecord(ref, action, reader):
+            return _record(tx, desk, incoming, ref, action, reader)
+        case ToTeam(team, action, reader):
+            records.create_team(tx, team, desk.site.rules.teams[team].name, incoming.now)
+            return _record(tx, desk, incoming, team, action, reader)
+        case ToIntake(found):
+            belongs = intake.record_answered(tx, found, incoming)
+            if belongs:
+                return _record(tx, desk, incoming, belongs, "", None)
+            return intake.create(tx, desk, found, incoming)
+        case ToReserved(local):
+            return command.to_reserved(tx, desk, local, incoming)
+        case Nowhere():
+            return Settled("held", "unknown address", "the address is not ours any more")
+
+
+def _record(tx: Transaction, desk: Desk, incoming: Incoming, ref: str, action: str, reader: int | None) -> Settled:
+    place = find_place(tx, desk, incoming, ref, action, reader)
+    if place is None:
+        return Settled("held", "unknown address", f"there is no record {ref}")
+    if action in ("follow", "unfollow"):
+        return command.follow(tx, desk, incoming, place)
+    return thread.write(tx, desk, incoming, place)

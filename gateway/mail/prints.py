@@ -1,0 +1,75 @@
+"""Find a text inside another, however it was quoted, wrapped or spaced: prints of its pieces.
+
+A text is reduced to its letters and digits. Every piece of so many characters at a regular
+distance leaves a print; whoever quotes enough of it quotes at least one piece whole. A print that is
+found again is only a hint: `quotes` then compares the texts themselves.
+
+*Standards:* none; the idea is that of Manber's and of winnowing (Schleimer, Wilkerson, Aiken 2003).
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator
+
+QUOTED_MIN = 40  # characters of the original, blanks and punctuation among them
+PIECE = 12  # letters and digits of a piece
+_TEXT_MAX = 200_000  # characters that are looked at
+_LOOKED_MAX = 20_000  # places at which two texts are compared
+
+
+def prints(text: str) -> set[int]:
+    """Return the prints of a text, few of them: to be kept."""
+    letters, _ = _reduced(text)
+    last = len(letters) - PIECE
+    return {_print(letters[at : at + PIECE]) for at in range(0, last + 1, PIECE)}
+
+
+def every_print(text: str) -> Iterator[int]:
+    """Give the prints of a text at every place: to be looked for among those kept."""
+    letters, _ = _reduced(text)
+    for at in range(len(letters) - PIECE + 1):
+        yield _print(letters[at : at + PIECE])
+
+
+def quotes(text: str, original: str, least: int = QUOTED_MIN) -> bool:
+    """Whether `text` holds at least `least` characters of `original`, as they stand there, in one run."""
+    inside, _ = _reduced(text)
+    letters, places = _reduced(original)
+    looked = 0
+    for at in range(0, len(letters) - PIECE + 1, PIECE):
+        found = inside.find(letters[at : at + PIECE])
+        while found >= 0:
+            start, end = _run(letters, inside, at, found)
+            looked += 1
+            if places[end - 1] - places[start] + 1 >= least or looked > _LOOKED_MAX:
+                return True  # what repeats itself so often is not worth an hour of looking
+            found = inside.find(letters[at : at + PIECE], found + 1)
+    return False
+
+
+def _run(one: str, other: str, at: int, there: int) -> tuple[int, int]:
+    """Return where in `one` the longest run begins and ends that stands in both around a common place."""
+    start, left = at, there
+    while start > 0 and left > 0 and one[start - 1] == other[left - 1]:
+        start, left = start - 1, left - 1
+    end, right = at, there
+    while end < len(one) and right < len(other) and one[end] == other[right]:
+        end, right = end + 1, right + 1
+    return start, end
+
+
+def _reduced(text: str) -> tuple[str, list[int]]:
+    """Return the letters and digits of a text, folded, and where each stood."""
+    letters: list[str] = []
+    places: list[int] = []
+    for place, char in enumerate(text[:_TEXT_MAX]):
+        folded = char.lower() if char.isascii() else unicodedata.normalize("NFKC", char).casefold()
+        for each in folded:
+            if each.isalnum():
+                letters.append(each)
+                places.append(place)
+    return "".join(letters), places
+
+
+def _print(piece: str) -> int:
+    return int.from_bytes(hashlib.blake2b(piece.encode("utf-8", "replace"), digest_size=8).digest(), signed=True)
