@@ -4,7 +4,7 @@ A line is `PERSON:scrypt:N:R:P:SALT:HASH`, the last two in base64. It is read ag
 
 *Failure:* a file that is not there lets nobody in; a line that cannot be read is nobody's.
 
-*Standards:* RFC 7914 (scrypt).
+*Standards:* RFC 7914 (scrypt), RFC 8265 §4.2 (how passwords are prepared, here by NFKC alone).
 """
 
 import base64
@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,6 @@ _N, _R, _P = 2**15, 8, 1  # 32 MiB and about 60 ms a try
 _SALT_OCTETS = 16
 _HASH_OCTETS = 32
 _MEMORY = 64 * 1024 * 1024
-_COST_MAX = 2**18
-PASSWORD_MAX = 1_000  # octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,12 @@ class _Hash:
     p: int
     salt: bytes
     hash: bytes
+
+    def is_sound(self) -> bool:
+        """Whether a password can be tried against it without a fault."""
+        power = self.n >= 2 and self.n & (self.n - 1) == 0
+        memory = 128 * self.r * (self.n + self.p + 2)
+        return power and 0 < self.r <= 32 and 0 < self.p <= 16 and memory <= _MEMORY and 32 <= len(self.hash) <= 1024
 
     def fits(self, password: bytes) -> bool:
         made = hashlib.scrypt(
@@ -51,7 +56,7 @@ class Users:
     def __init__(self, path: Path) -> None:
         """Read nothing yet: the file may come later."""
         self.path = path
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._hashes: Mapping[str, _Hash] = {}
 
     def person(self, login: str, password: bytes, people: People) -> str:
@@ -62,13 +67,13 @@ class Users:
         self._read_if_changed()
         found = people.by_key.get(login) or people.person(login.lower())
         known = self._hashes.get(found.key, _NOBODY) if found else _NOBODY
-        fits = known.fits(password[:PASSWORD_MAX])
-        return found.key if found and fits and known is not _NOBODY else ""
+        fits = known.fits(_prepared(password))
+        return found.key if found and fits and password and known is not _NOBODY else ""
 
     def _read_if_changed(self) -> None:
         try:
             state = self.path.stat()
-            seen = (state.st_mtime_ns, state.st_size)
+            seen = (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino)
             if seen != self._seen:
                 self._hashes = read_users(self.path)
                 self._seen = seen
@@ -88,15 +93,24 @@ def read_users(path: Path) -> dict[str, _Hash]:
             salt, made = (base64.b64decode(each, validate=True) for each in fields[4:])
         except (ValueError, binascii.Error):
             continue
-        if len(made) >= _HASH_OCTETS and 2 <= n <= _COST_MAX and 0 < r <= 32 and 0 < p <= 16:
-            found[name] = _Hash(n, r, p, salt, made)
+        read = _Hash(n, r, p, salt, made)
+        if read.is_sound():
+            found[name] = read
     return found
 
 
+def _prepared(password: bytes) -> bytes:
+    """Return a password as it is hashed: the same whether its letters were typed full or half width."""
+    try:
+        return unicodedata.normalize("NFKC", password.decode("utf-8")).encode("utf-8")
+    except UnicodeDecodeError:
+        return password
+
+
 def set_user(path: Path, person: str, password: str) -> None:
-    """Write a person's password into the users file, in place of the one before."""
+    """Write a person's password into the users file, in place of the one before. An empty one fits nobody."""
     salt = secrets.token_bytes(_SALT_OCTETS)
-    octets = password.encode("utf-8")[:PASSWORD_MAX]
+    octets = _prepared(password.encode("utf-8"))
     made = hashlib.scrypt(octets, salt=salt, n=_N, r=_R, p=_P, maxmem=_MEMORY, dklen=_HASH_OCTETS)
     shown = ":".join(base64.b64encode(each).decode("ascii") for each in (salt, made))
     _rewrite(path, person, f"{person}:scrypt:{_N}:{_R}:{_P}:{shown}")
@@ -112,12 +126,13 @@ def remove_user(path: Path, person: str) -> bool:
 
 def _rewrite(path: Path, person: str, line: str) -> None:
     """Replace a person's line; comments and everybody else's stay. Nobody else may read the file."""
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    kept = [each for each in lines if each.partition(":")[0].strip() != person]
+    lines = path.read_text("utf-8", "surrogateescape").split("\n") if path.exists() else []
+    kept = [each for each in lines if each and each.partition(":")[0].strip() != person]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write("".join(f"{each}\n" for each in [*kept, *filter(None, [line])]))
         file.flush()
         os.fsync(file.fileno())

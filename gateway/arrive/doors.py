@@ -22,10 +22,14 @@ class Doors:
     async def open(self, settings: Settings, host: str, port: int) -> str:
         """Open a door at `host:port`, or at the socket `host` where `port` is -1; return its address."""
         loop = asyncio.get_running_loop()
+        submitters = self.submitters if settings.name == "submission" else None
+        if settings.name == "submission" and submitters is None:
+            message = "submission needs somebody to ask who logs in"
+            raise ValueError(message)
 
         def session() -> Door:
-            if settings.name == "submission" and self.submitters is not None:
-                return SubmissionDoor(self.shared, settings, loop, self.submitters)
+            if submitters is not None:
+                return SubmissionDoor(self.shared, settings, loop, submitters)
             return (LmtpDoor if settings.name == "lmtp" else Door)(self.shared, settings, loop)
 
         if port < 0:

@@ -69,6 +69,7 @@ async def converse(house, chunks, limit):
     door = arrive.Door(house.doors.shared, arrive.Settings("smtp", 1_000_000), loop)
     transport = FakeTransport()
     door.connection_made(transport)
+    await said(transport, b"220")
     door.data_received(b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<" + TO.encode() + b">\r\nDATA\r\n")
     await said(transport, b"354")
     door._reader._limit = limit

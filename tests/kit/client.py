@@ -1,7 +1,10 @@
 """A client that speaks SMTP or LMTP by hand: fast, and able to say what no library would."""
 
 import asyncio
+import base64
+import hashlib
 import socket
+import ssl
 from collections.abc import Sequence
 
 
@@ -14,6 +17,24 @@ class Client:
         self.lmtp = lmtp
         self.greeting = self.answer()
         self.hello = self.say("LHLO test" if lmtp else "EHLO test")
+
+    def starttls(self, context: ssl.SSLContext, name: str) -> "Client":
+        """Begin TLS and greet again."""
+        answer = self.say("STARTTLS")
+        if not answer.startswith("220"):
+            raise RuntimeError(answer)
+        self.file.close()
+        self.socket = context.wrap_socket(self.socket, server_hostname=name)
+        self.file = self.socket.makefile("rb")
+        self.hello = self.say("LHLO test" if self.lmtp else "EHLO test")
+        return self
+
+    def rest(self) -> list[str]:
+        """Return every line until the server hangs up."""
+        try:
+            return [line.decode("utf-8", "replace").rstrip("\r\n") for line in self.file]
+        except (ConnectionError, ssl.SSLError):
+            return []
 
     def answer(self) -> str:
         lines = []
@@ -99,3 +120,9 @@ async def load(port: int, mails: Sequence[tuple[str, Sequence[str], bytes]], con
 
     await asyncio.gather(*(session() for _ in range(connections)))
     return done
+
+
+def user_line(person: str, password: str) -> str:
+    """Return a line of a users file that is quick to try a password against."""
+    made = hashlib.scrypt(password.encode(), salt=b"salt", n=16, r=1, p=1, dklen=32)
+    return f"{person}:scrypt:16:1:1:{base64.b64encode(b'salt').decode()}:{base64.b64encode(made).decode()}\n"
