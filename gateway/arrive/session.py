@@ -56,7 +56,7 @@ class Conversation(SMTP):
     """A session of aiosmtpd's, bounded. `receiving` while a mail comes, `keeping` while it is committed."""
 
     line_length_limit = AUTH_LINE_MAX + 2
-    errors_max = ERRORS_MAX
+    errors_max, junk_max = ERRORS_MAX, JUNK_MAX
     transport: asyncio.Transport | None
 
     def __init__(self, hooks: object, doors: Shared, loop: asyncio.AbstractEventLoop, **more: Any) -> None:  # noqa: ANN401 (aiosmtpd's)
@@ -251,7 +251,7 @@ class Conversation(SMTP):
         verb = word.upper()
         if verb not in _NO_JUNK:
             self._junk += 1
-            if self._junk > JUNK_MAX:
+            if self._junk > self.junk_max:
                 self.end(ERRORS)
                 return
         if self.require_starttls and not self._tls_protocol and verb not in _BEFORE_TLS:

@@ -254,7 +254,7 @@ class LmtpDoor(Door, LMTP):
     The errors are not the peer's: a border MTA passes on what strangers wrote.
     """
 
-    errors_max = 1_000
+    errors_max = junk_max = 1_000
 
     async def _answer(self, status: Status, envelope: Envelope) -> None:
         await self.push("\r\n".join([self.say(status)] * len(envelope.rcpt_tos)))
