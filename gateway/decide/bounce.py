@@ -7,7 +7,7 @@ message that did not arrive is told at once, and never in the thread.
 """
 
 from gateway.decide import machine
-from gateway.decide.place import Incoming
+from gateway.decide.place import Incoming, keep_challenge
 from gateway.decide.post import Desk, Text, post
 from gateway.mail.quoting import split_reply
 from gateway.mail.report import Report, read_report
@@ -62,6 +62,8 @@ def _line(tx: Transaction, desk: Desk, delivery: int, incoming: Incoming) -> Set
     record = records.load(tx, [found[0].record_id]).get(found[0].record_id) if found else None
     if record is None:
         return Settled("done", "automatic", incoming.automatic)
+    if incoming.challenge:
+        return keep_challenge(tx, desk, incoming, record)
     scope = f"record:{record.id}"
     if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail stands there already", record.id)

@@ -17,7 +17,6 @@ REPEATED_MS = 2 * 3_600_000
 OLD_MS = 7 * 86_400_000
 SHORT = 20  # letters: so short a thing people do say again ("收到")
 _LINE_MAX = 200  # characters of a machine's answer that stand on the record
-CHALLENGE = "a machine asks for a confirmation that only a person can give"
 REPEATS = "says the same again, at once"
 
 

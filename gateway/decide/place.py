@@ -20,6 +20,7 @@ from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
 HELD_PAUSE_MS = 3_600_000
+CHALLENGE = "a machine asks for a confirmation that only a person can give"
 SHOWN_MAX = 1_000  # characters of a held mail that its notice shows to those who decide
 
 
@@ -35,6 +36,7 @@ class Incoming:
     now: int
     note: bool = False  # one of our people answers a note, wherever it stands, or writes to a note address
     inspection: Inspection = Inspection()
+    challenge: bool = False  # a machine asks for a confirmation that only a person can give
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -121,6 +123,13 @@ def _tag(tx: Transaction, desk: Desk, identity: Identity, record: Record, reader
         file = people.customer(who)
         owned = file[1].email if file else (who,)
     return "own" if identity.email in owned else "other"
+
+
+def keep_challenge(tx: Transaction, desk: Desk, incoming: Incoming, record: Record) -> Settled:
+    """Hold a machine's question that only a person can answer, and tell the salesperson; never answer it."""
+    salesperson = desk.site.people.by_key.get(record.salesperson)
+    tell_held(tx, desk, incoming, CHALLENGE, record, [salesperson.key] if salesperson else [])
+    return Settled("held", "challenge", CHALLENGE, record.id)
 
 
 def keep_aside(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, decided: Disposition) -> Settled:

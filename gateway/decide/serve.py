@@ -12,7 +12,7 @@ from gateway.decide.place import Incoming, find_place, tell_held
 from gateway.decide.post import Desk
 from gateway.decide.read import Read
 from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, route
-from gateway.mail.automatic import why_automatic
+from gateway.mail.automatic import read_automatic
 from gateway.records.kinds import NOTE
 from gateway.store import arrivals, messages, records, suppressed
 from gateway.store.arrivals import Settled
@@ -36,6 +36,7 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
         arrivals.keep_results(tx, read.arrival.id, found)
     author = read.identity.email or "(no single well-formed From)"
     note = _is_note(tx, read, [target for _, target in routed])
+    automatic = read_automatic(read.mail, read.arrival.return_path)
     outcomes: list[Settled] = []
     served: set[str] = set()
     for recipient, target in sorted(routed, key=lambda pair: _precedence(pair[1])):
@@ -43,10 +44,10 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
         if name in served and name:
             outcome = Settled("done", "same record", "another recipient of this mail is the same record")
         else:
-            automatic = why_automatic(read.mail, read.arrival.return_path)
             incoming = Incoming(
-                read.arrival, recipient, read.mail, read.identity, automatic, now, note, read.inspection
-            )
+                read.arrival, recipient, read.mail, read.identity, automatic.why if automatic else "", now, note,
+                read.inspection, challenge=automatic is not None and automatic.kind == "challenge",
+            )  # fmt: skip
             outcome = _turned_away(tx, desk, incoming, target) or _serve(tx, desk, incoming, target)
             served.add(name)
         arrivals.settle_recipient(tx, recipient.id, outcome, now, author, read.mail.subject)

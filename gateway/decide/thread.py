@@ -8,7 +8,7 @@ from gateway.decide import command, machine
 from gateway.decide.authorise import Question, Wish, authorise, authorise_team
 from gateway.decide.disposition import Disposition, hold
 from gateway.decide.intake import ADDED_MAX
-from gateway.decide.place import Incoming, Place, keep_aside
+from gateway.decide.place import Incoming, Place, keep_aside, keep_challenge
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
 from gateway.mail.quoting import split_reply, without_quotes
@@ -25,6 +25,8 @@ MINUTE_MS = 60_000
 
 def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
     """Post a mail as a discussion or a note, or keep it for a person."""
+    if incoming.challenge and not incoming.recipient.released:
+        return keep_challenge(tx, desk, incoming, where.record)
     reply = split_reply(incoming.mail.text)
     given: tuple[Given, ...] = ()
     text = reply.text
