@@ -128,9 +128,9 @@ class Node:
         reader = Reader(self._site, Resolver(settings.authentication.resolver))
         receiver = Receiver(store, Desk(self._site, self._addresses), reader, traffic, notifier.wake)
         decider = Worker("decide", receiver.step, _tell)
-        others = Worker("others", lambda: self._heard_others(others, decider, notifier, sender), _tell)
-        self._workers = [decider, notifier, others]
         acceptor = Acceptor(store, self._site, self._addresses, traffic, decider.wake)
+        others = Worker("others", lambda: self._heard_others(others, acceptor, decider, notifier, sender), _tell)
+        self._workers = [decider, notifier, others]
         doors = Doors(Shared(acceptor, settings.site.domain), self._submitters())
         metrics = MetricsServer(settings.metrics.listen, store) if settings.metrics else None
         try:
@@ -186,9 +186,12 @@ class Node:
             if worker.name == "notify":
                 worker.wake()
 
-    def _heard_others(self, others: Worker, decider: Worker, notifier: Worker, sender: Sender) -> int:
+    def _heard_others(
+        self, others: Worker, acceptor: Acceptor, decider: Worker, notifier: Worker, sender: Sender
+    ) -> int:
         """Wake everybody when another program changed the store: the CLI, or another node."""
         if self._store.wait_for_others(2.0, lambda: others.stopped):
+            acceptor.forget()
             decider.wake()
             notifier.wake()
             sender.wake()

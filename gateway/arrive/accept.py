@@ -85,6 +85,10 @@ class Acceptor:
         rules = self._site.rules
         return local in rules.intake or local in rules.teams or local in (RESERVED - {"bounce", "held"})
 
+    def forget(self) -> None:
+        """Look every record up again: another program changed the store, and may have revoked tags."""
+        self._known.clear()
+
     def _is_known(self, ref: str) -> bool:
         """Whether it was looked up a moment ago that there is a record, and how often its tags were revoked."""
         known = self._known.get(ref)

@@ -19,10 +19,12 @@ from typing import Any
 import yaml
 
 from tests.kit.client import Client
+from tests.kit.dns import NameServer
 from tests.kit.node import Node, replygate, write_site
 from tests.kit.sink import Received, start
+from tests.kit.zone import Zone
 
-_WORD = re.compile(r"\{(reply|id|unfollow|path|subject) ([^}\s]+)\}")
+_WORD = re.compile(r"\{(reply|id|unfollow|path|subject|release|drop|block) ([^}\s]+)\}")
 
 
 class SinkThread:
@@ -239,8 +241,12 @@ class Story:
                     return str(mail["List-Unsubscribe"]).strip("<>").removeprefix("mailto:")
                 case "path":
                     return last[-1].path
-                case _:
+                case "subject":
                     return str(mail["Subject"])
+                case action:
+                    found = re.findall(rf"held-{action}\+\S+@sales\.example\.com", last[-1].text)
+                    assert found, f"{match[2]} was offered nothing to {action}"
+                    return str(found[0])
 
         return _WORD.sub(word, text)
 
@@ -294,6 +300,10 @@ def play(folder: Path, site: Path, store_url: str = "") -> None:
     gateway = (site / "gateway.yaml").read_text("utf-8").replace("maildir:var/mail", f"'smtp://127.0.0.1:{sink.port}'")
     if store_url:
         gateway = gateway.replace("sqlite:///var/gateway.db", store_url)
+    zone = folder / "dns.zone"
+    server = NameServer(Zone.read(zone.read_text("utf-8") if zone.exists() else ""))
+    assert "authentication:" not in gateway
+    gateway += f"\nauthentication: {{resolver: '127.0.0.1:{server.port}'}}\n"
     (site / "gateway.yaml").write_text(gateway, "utf-8")
     if store_url:
         replygate(site, "migrate")
@@ -304,3 +314,4 @@ def play(folder: Path, site: Path, store_url: str = "") -> None:
         assert status == 0, node.stderr.read_text("utf-8")[-2000:]
     finally:
         sink.close()
+        server.close()
