@@ -256,7 +256,7 @@ def reasons_to_hold() -> set[str]:
     decided += [authorise.authorise_team(r, authenticated=a, released=b) for r in roles for a in yes_no for b in yes_no]
     told = {
         "an outsider's mail is never a note", "an answer to a note creates nothing outsiders could hear of",
-        "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, place.CHALLENGE,
+        "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, place.CHALLENGE, place.SHUNTED,
         "a command counts for seven days, and the mail is older",
         *(f"a {wish} must be readable in one way only, and the mail is not" for wish in ("note", "command")),
     }  # fmt: skip

@@ -15,11 +15,13 @@ from gateway.records.record import Record
 from gateway.store import followers as store_followers
 from gateway.store import messages, notices, records
 from gateway.store.arrivals import Arrival, Recipient, Settled
+from gateway.store.held import Held
 from gateway.store.messages import Message
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
 HELD_PAUSE_MS = 3_600_000
+SHUNTED = "put aside by a fault of the gateway itself; the mail is kept whole"
 CHALLENGE = "a machine asks for a confirmation that only a person can give"
 SHOWN_MAX = 1_000  # characters of a held mail that its notice shows to those who decide
 
@@ -139,6 +141,22 @@ def keep_aside(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, de
         salesperson = desk.site.people.by_key.get(record.salesperson)
         tell_held(tx, desk, incoming, decided.reason, record, [salesperson.key] if salesperson else [])
     return Settled("held", decided.cause, decided.reason, record.id)
+
+
+def tell_shunted(tx: Transaction, desk: Desk, shunted: Sequence[Held], now: int) -> None:
+    """Tell the people with `settings` of mail put aside by a fault: one mail an hour, with the held ones."""
+    for person in desk.site.people.with_right("settings"):
+        for each in shunted:
+            data = {
+                "id": each.id,
+                "from": "",
+                "to": each.to,
+                "subject": "",
+                "record": "",
+                "reason": SHUNTED,
+                "text": "",
+            }
+            notices.bundle(tx, NewNotice("held", person.key, person.email[0], data), now, HELD_PAUSE_MS)
 
 
 def tell_held(

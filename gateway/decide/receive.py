@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from gateway import maillog
+from gateway.decide.place import tell_shunted
 from gateway.decide.post import Desk
 from gateway.decide.read import PATIENCE_MS, Read, Reader
 from gateway.decide.serve import decide
@@ -68,10 +69,7 @@ class Receiver:
         """Shunt, before a look at it, what was claimed alone too often: it ended the process each time."""
         deadly = [claimed for claimed in claims if is_deadly(claimed)]
         for claimed in deadly:
-            reason = "the node ended each time it was handled"
-            with self._store.write() as tx:
-                arrivals.shunt(tx, claimed, reason, now_ms())
-            maillog.shunted("arrival", claimed.id, reason)
+            self._shunt(claimed, "the node ended each time it was handled")
         return [claimed for claimed in claims if claimed not in deadly]
 
     def _step_group(self, group: list[Claim]) -> None:
@@ -120,15 +118,20 @@ class Receiver:
 
     def _set_aside(self, failed: list[tuple[Arrival, Exception]]) -> None:
         for arrival, error in failed:
-            now = now_ms()
+            if arrival.claim.attempts >= TRIES:
+                self._shunt(arrival.claim, f"{type(error).__name__}: {error}"[:500])
+                continue
             with self._store.write() as tx:
-                if arrival.claim.attempts >= TRIES:
-                    reason = f"{type(error).__name__}: {error}"[:500]
-                    arrivals.shunt(tx, arrival.claim, reason, now)
-                    maillog.shunted("arrival", arrival.id, reason)
-                else:
-                    arrivals.postpone(tx, arrival.claim, now + RETRY_MS, failed=True)
-                    maillog.failed_once("arrival", arrival.id, error)
+                arrivals.postpone(tx, arrival.claim, now_ms() + RETRY_MS, failed=True)
+            maillog.failed_once("arrival", arrival.id, error)
+
+    def _shunt(self, claimed: Claim, reason: str) -> None:
+        """Put a mail aside with its octets, and tell those with `settings`: a fault is theirs to look at."""
+        now = now_ms()
+        with self._store.write() as tx:
+            if arrivals.shunt(tx, claimed, reason, now):
+                tell_shunted(tx, self._desk, held.shunted_of(tx, claimed.id), now)
+        maillog.shunted("arrival", claimed.id, reason)
 
     def _hand_back(self, claims: list[Claim]) -> None:
         with self._store.write() as tx:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -31,8 +32,14 @@ class Held:
 
 def listed(tx: Transaction, limit: int = 1000, only: int | None = None) -> list[Held]:
     """Return what is kept, newest first; `only` narrows to one id."""
+    query = _query().limit(limit)
+    rows = tx.execute(query if only is None else query.where(arrival_recipient.c.id == only))
+    return [Held(*tuple(row)) for row in rows]
+
+
+def _query() -> sa.Select[Any]:
     table = arrival_recipient
-    query = (
+    return (
         sa.select(
             table.c.id, arrival.c.received_at, table.c.author, table.c.address, table.c.subject, table.c.state,
             table.c.cause, table.c.reason, sa.func.coalesce(record.c.ref, ""), arrival.c.content, arrival.c.results,
@@ -41,10 +48,12 @@ def listed(tx: Transaction, limit: int = 1000, only: int | None = None) -> list[
         .outerjoin(record, record.c.id == table.c.record_id)
         .where(in_state(table, KEPT))
         .order_by(table.c.id.desc())
-        .limit(limit)
     )  # fmt: skip
-    rows = tx.execute(query if only is None else query.where(table.c.id == only))
-    return [Held(*tuple(row)) for row in rows]
+
+
+def shunted_of(tx: Transaction, arrival_id: int) -> list[Held]:
+    """Return what of an arrival was put aside by a fault."""
+    return [Held(*tuple(row)) for row in tx.execute(_query().where(arrival.c.id == arrival_id))]
 
 
 def octets(tx: Transaction, held: Held) -> bytes:

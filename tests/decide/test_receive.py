@@ -3,79 +3,18 @@
 import pytest
 import sqlalchemy as sa
 
-from gateway.alias import Addresses
 from gateway.decide import read, receive
-from gateway.decide.announce import Event, announce
-from gateway.decide.post import Desk
-from gateway.decide.read import Reader
-from gateway.decide.receive import Receiver
-from gateway.decide.resolver import Resolver
-from gateway.mail.tag import Keys
-from gateway.site import load
-from gateway.store import arrivals, lease, schema, tables
+from gateway.store import arrivals, lease, tables
 from gateway.store.arrivals import Received
-from gateway.store.session import Away, open_store
-from gateway.worker import Traffic, now_ms
-from tests.kit.node import write_site
-
-D = "sales.example.com"
-
-
-class NoDns(Resolver):
-    """A DNS in which nothing is."""
-
-    def __init__(self):
-        super().__init__("127.0.0.1:9")
-
-    def lookup(self, _budget_s=0.0):
-        return lambda _name, _kind: []
-
-
-class House:
-    """A site with a record and a receiver, without a node."""
-
-    def __init__(self, folder):
-        site = load(write_site(folder) / "gateway.yaml")
-        self.store = open_store("sqlite:///var/x.db", folder)
-        schema.upgrade(self.store)
-        self.desk = Desk(site, Addresses(D, Keys(1, {1: b"k" * 32})))
-        self.receiver = Receiver(self.store, self.desk, Reader(self.desk.site, NoDns()), Traffic(), lambda: None)
-        with self.store.write() as tx:
-            announce(tx, self.desk, Event(event="quotation.created", title="x", salesperson="a", actor="a"), folder, 1)
-
-    def arrive(self, text, to=f"s00001@{D}", author="chia@example.com", number=1, head="", trusted=True):
-        content = (
-            f"From: {author}\r\nTo: {to}\r\nSubject: s\r\nMessage-ID: <{number}@example.com>\r\n{head}\r\n{text}\r\n"
-        )
-        received = Received(now_ms(), "smtp", "127.0.0.1", "t", author, trusted, (to,), content.encode())
-        with self.store.write() as tx:
-            arrivals.keep_many(tx, [received])
-
-    def run(self):
-        while self.receiver.step():
-            pass
-
-    def due_now(self):
-        with self.store.write() as tx:
-            tx.execute(sa.update(tables.arrival).values(due_at=0, lease_until=0))
-
-    def states(self):
-        with self.store.read() as tx:
-            table = tables.arrival_recipient
-            return [tuple(row) for row in tx.execute(sa.select(table.c.state, table.c.cause).order_by(table.c.id))]
-
-    def texts(self):
-        with self.store.read() as tx:
-            return list(tx.execute(sa.select(tables.message.c.text).order_by(tables.message.c.id)).scalars())[1:]
-
-    def notices(self):
-        with self.store.read() as tx:
-            return [tuple(row) for row in tx.execute(sa.select(tables.notice.c.kind, tables.notice.c.email))]
+from gateway.store.session import Away
+from gateway.worker import now_ms
+from tests.kit.house import D, House
 
 
 @pytest.fixture
 def house(tmp_path):
     made = House(tmp_path / "site")
+    made.announce(title="x", salesperson="a", actor="a")
     yield made
     made.store.close()
 
@@ -97,6 +36,7 @@ def test_a_mail_that_cannot_be_handled_is_shunted_after_three_tries_and_the_next
         house.due_now()
         house.run()
     assert house.states() == [("shunted", "fault"), ("posted", "")]
+    assert ("held", "cheng@example.com") in house.notices(), "those with settings are told of a fault"
 
 
 class Killed(BaseException):
