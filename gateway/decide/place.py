@@ -168,6 +168,7 @@ def tell_held(
         data = {
             "id": incoming.recipient.id,
             "from": incoming.identity.email,
+            "inside": incoming.identity.person is not None,
             "to": incoming.recipient.address,
             "subject": incoming.mail.subject,
             "record": record.ref if record else "",

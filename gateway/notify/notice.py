@@ -143,7 +143,7 @@ def _held(addresses: Addresses, item: Mapping[str, Any], reason: str) -> dict[st
     """Return a held mail with the addresses that decide about it, and mailto: links to them (RFC 6068)."""
     shown: dict[str, object] = {"text": "", **item, "reason": reason}
     for action in HELD_ACTIONS:
-        offered = action != "block" or bool(item.get("from"))
+        offered = action != "block" or (bool(item.get("from")) and not item.get("inside"))
         address = str(addresses.held(action, int(item["id"]))) if offered else ""
         link = f"mailto:{quote(address, safe='@')}?subject={action}%20{int(item['id'])}" if offered else ""
         shown |= {f"{action}_address": address, action: link}
