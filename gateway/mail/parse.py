@@ -30,6 +30,7 @@ _FILE_NAME_MAX = 1_000  # characters of an attachment's name that are looked at
 _IDS_MAX = 100
 _ID = re.compile(r"<([!-;=?-~]{1,900})>")
 _CHARSET = re.compile(r"charset\s*=\s*(\"[^\"]{0,80}\"|[^;\s]{1,80})", re.IGNORECASE)
+AMBIGUOUS = "its structure can be read in more than one way"
 _STRUCTURE = ("content-type", "content-transfer-encoding", "content-disposition")
 
 
@@ -75,6 +76,7 @@ def parse(content: bytes) -> Mail:
     defects = list(header.defects)
     leaves = _leaves(header, body, defects)
     text, attachments, report = _sort(leaves, defects)
+    defects += [AMBIGUOUS] * any(len(header.all(name)) > 1 for name in _STRUCTURE)
     message_id = next(iter(_ids(header.first("message-id"))), "")
     date = _date(header.first("date"))
     defects += ["no Message-ID"] * (not message_id) + ["no Date"] * (date is None)
