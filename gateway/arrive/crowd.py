@@ -4,6 +4,7 @@ Who holds connections without a word, or drips, keeps out nobody who has somethi
 """
 
 import ipaddress
+import resource
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ from typing import Protocol
 from gateway.arrive.accept import Acceptor
 from gateway.mail.status import Status
 
-CONNECTIONS_MAX = 1_000
-CONNECTIONS_PER_PEER = 200
+CONNECTIONS_MAX = 1_500
+CONNECTIONS_PER_PEER = 500
+FILES_RESERVED = 300  # open files that are not connections: the store's, the spool's, the next hop's
 SILENT_S = 0.25  # a session that said nothing for so long may have to go for another
-STALLED_S = 5.0  # … and one in DATA, when nothing came for so long, or less than this:
+STALLED_S = 2.0  # … and one in DATA, when nothing came for so long, or less than this:
 SLOWEST = 500  # octets a second in DATA
 _IPV6_PREFIX = 64  # what one customer of a provider has
 
@@ -58,7 +60,7 @@ class Shared:
         own[guest] = None
         if len(own) > CONNECTIONS_PER_PEER and guest.group != "unix":
             return _one_leaves(own, guest)
-        return len(self.sessions) <= CONNECTIONS_MAX or _one_leaves(self.sessions, guest)
+        return len(self.sessions) <= _connections_max() or _one_leaves(self.sessions, guest)
 
     def heard(self, guest: Guest) -> None:
         """Note that a session said something."""
@@ -74,6 +76,12 @@ class Shared:
             del own[guest]
             if not own:
                 del self.peers[guest.group]
+
+
+def _connections_max() -> int:
+    """Return how many connections there may be: no more than the process may have files open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS_MAX if files < 0 else max(1, min(CONNECTIONS_MAX, files - FILES_RESERVED))
 
 
 def _one_leaves(those: OrderedDict[Guest, None], newest: Guest) -> bool:

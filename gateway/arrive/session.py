@@ -115,6 +115,11 @@ class Conversation(SMTP):
         self.came = time.monotonic()
         super().data_received(data)
 
+    def eof_received(self) -> bool:
+        """Let go of a peer that says no more: aiosmtpd would hold the half that is open until its time is up."""
+        super().eof_received()
+        return False
+
     def end(self, status: Status, *, unless_busy: bool = False) -> None:
         """Say why and hang up; with `unless_busy` not while a mail comes. A mail being kept is answered first."""
         if (unless_busy and self.receiving) or self.ended or self.transport is None:
@@ -123,8 +128,9 @@ class Conversation(SMTP):
             self._after = self._after or status
             return
         self.ended = True
-        self.transport.write(self.say(status).encode() + b"\r\n")
-        self.transport.close()
+        if not self.transport.is_closing():
+            self.transport.write(self.say(status).encode() + b"\r\n")
+            self.transport.close()
         self._linger = self.loop.call_later(LINGER_S, self._abort)
         if self._handler_coroutine is not None:
             self._handler_coroutine.cancel()
@@ -179,6 +185,8 @@ class Conversation(SMTP):
     async def push(self, status: str | bytes) -> None:
         """Send a line, in UTF-8, and count it if it is a no."""
         line = status.encode("utf-8") if isinstance(status, str) else status
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError
         await super().push(line)
         if line[:1] in {b"4", b"5"}:
             self._errors += _OVERSHOOT if line.startswith(b"452 4.5.3") else 1

@@ -79,6 +79,19 @@ def test_P07_a_peer_that_closed_its_half_is_let_go(house):
         house.until(lambda: not house.doors.shared.sessions)
 
 
+def test_P07_a_peer_that_closed_its_half_before_we_greeted_is_let_go(house):
+    """The loop is held until the peer's half is closed, so that no command was ever waited for."""
+    port = house.open()
+    hold = threading.Event()
+    house.loop.call_soon_threadsafe(hold.wait, 30)
+    with socket.create_connection(("127.0.0.1", port), 30) as sock:
+        sock.shutdown(socket.SHUT_WR)
+        house.until(lambda: True)
+        hold.set()
+        heard(sock)
+        house.until(lambda: not house.doors.shared.sessions)
+
+
 def test_P07_no_command_behind_a_hang_up_is_obeyed(house):
     behind = f"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<{TO}>\r\nDATA\r\nevil\r\n.\r\n".encode()
     for last in (
