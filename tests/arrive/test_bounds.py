@@ -155,6 +155,7 @@ def test_P07_a_mail_on_its_way_in_does_not_make_room(house, monkeypatch):
     with Client(port) as busy, Client(port) as idle:
         begin(busy)
         house.until(lambda: any(door.receiving for door in house.doors.shared.sessions))
+        assert idle.say("NOOP").startswith("250")  # so the mail was silent longer
         with Client(port) as newest:
             assert idle.rest() == [str(session.BUSY)]
             busy.socket.sendall(MAIL + b".\r\n")
