@@ -18,6 +18,7 @@ from gateway.mail.charset import decode_words
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 _LOCAL = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_WORD = re.compile(r"=\?.*\?=", re.ASCII)
 _LOCAL_MAX = 64
 _DOMAIN_MAX = 255
 _FIELD_MAX = 64 * 1024  # characters of a header field that are looked at
@@ -60,7 +61,8 @@ class Mailbox:
 def parse_address(text: str) -> Address | None:
     """Return the address that `text` is, or None: no comments, quotes, brackets or folding."""
     local, at, domain = text.rpartition("@")
-    if not at or len(local) > _LOCAL_MAX or not _LOCAL.fullmatch(local):
+    # An encoded word is a local part to us and another address to whoever decodes it: nobody's.
+    if not at or len(local) > _LOCAL_MAX or _WORD.search(local) or not _LOCAL.fullmatch(local):
         return None
     ascii_domain = _domain(domain)
     return Address(local, ascii_domain) if ascii_domain else None

@@ -137,11 +137,17 @@ def shown_author(site: Site, message: Message) -> str:
     """Return the name an author is shown by; a name from outside that could pass for another's is not shown."""
     author = message.author
     if author.outsider and author.name:
-        taken = {person.name.casefold() for person in site.people.by_key.values()}
+        names = [person.name for person in site.people.by_key.values()]
+        ours = [*names, *(team.name for team in site.rules.teams.values()), site.settings.site.name]
         odd = any(char in "<>@" for char in author.name) or mixes_scripts(author.name)
-        if odd or author.name.casefold() in taken:
+        if odd or _letters(author.name) in {_letters(each) for each in ours}:
             return author.email
     return author.name or author.email or site.settings.site.name
+
+
+def _letters(name: str) -> str:
+    """Return what is compared of two names: "A. Smith" and "a smith" pass for each other."""
+    return "".join(char for char in name.casefold() if char.isalnum())
 
 
 def _with_address(site: Site, message: Message) -> str:
