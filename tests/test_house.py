@@ -258,6 +258,7 @@ def reasons_to_hold() -> set[str]:
         "an outsider's mail is never a note", "an answer to a note creates nothing outsiders could hear of",
         "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, place.CHALLENGE, place.SHUNTED,
         "a command counts for seven days, and the mail is older",
+        "a command counts where To or Cc name its address, and they do not",
         *(f"a {wish} must be readable in one way only, and the mail is not" for wish in ("note", "command")),
     }  # fmt: skip
     return told | {each.reason for each in decided if each.name == "hold"}

@@ -115,7 +115,8 @@ def _decide(site: Open, tx: Transaction, action: str, held_id: int, address: str
     found = store_held.listed(tx, only=held_id)
     if not found:
         fail(f"nothing is held as {held_id}", NO)
-    decide(tx, action, found[0], operator(), now_ms(), address)
+    if not decide(tx, action, found[0], operator(), now_ms(), address):
+        fail(f"nothing is held as {held_id} any more", NO)
     site.store.wake_others(tx)
 
 

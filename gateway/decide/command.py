@@ -6,9 +6,10 @@ A mistake executes nothing of its mail, and is answered with the words that come
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.decide import machine
 from gateway.decide.authorise import Question, Wish, authorise
 from gateway.decide.disposition import hold
-from gateway.decide.place import Incoming, Place, keep_aside, tell_held
+from gateway.decide.place import Incoming, Place, keep_aside, named, tell_held
 from gateway.decide.post import Desk
 from gateway.mail.quoting import split_reply
 from gateway.records.commands import FOLLOW, NOTE, UNFOLLOW, Given, may_mean_note
@@ -90,6 +91,9 @@ def follow(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     decided = authorise(question)
     if decided.name == "accept" and where.role == "stranger":
         decided = hold("stranger", "the author does not follow the record")
+    if decided.name == "accept" and identity.person is not None and not incoming.recipient.released:
+        addressed = any(each.action == where.action for each in named(desk, incoming, where.record))
+        decided = machine.why_not(incoming, "command", named=addressed) or decided
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
     words = tuple(split_reply(incoming.mail.text).text.split("\n", 1)[0].split())

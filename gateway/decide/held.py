@@ -1,5 +1,6 @@
 """Decisions about held mails: release, route, drop, block; by mail or by the administrator, each written down."""
 
+from gateway.decide import machine
 from gateway.decide.place import Incoming, tell_held
 from gateway.decide.post import Desk
 from gateway.people import Person
@@ -23,13 +24,18 @@ def by_mail(tx: Transaction, desk: Desk, incoming: Incoming, action: str, held_i
         reason = "who decides about held mail must be one of your own people, and authenticated"
         tell_held(tx, desk, incoming, reason, None, [])
         return Settled("held", "not authenticated", reason)
+    if (refused := machine.why_not(incoming, "command", named=True)) is not None:
+        tell_held(tx, desk, incoming, refused.reason, None, [])
+        return Settled("held", refused.cause, refused.reason)
     if found is None:
         _answer(tx, incoming, person, "gone", "", held_id)
         return Settled("done", "gone", f"{held_id} is not held any more")
     if not may_decide(tx, person, found):
         _answer(tx, incoming, person, "may not", found.subject, held_id)
         return Settled("refused", "no right", f"{person.key} has no right to decide about {held_id}")
-    decide(tx, action, found, person.key, incoming.now)
+    if not decide(tx, action, found, person.key, incoming.now):
+        _answer(tx, incoming, person, "gone", found.subject, held_id)
+        return Settled("done", "gone", f"{held_id} is not held any more")
     _answer(tx, incoming, person, action, found.subject, held_id)
     return Settled("done", "command", f"{action} {held_id}")
 
@@ -44,18 +50,21 @@ def may_decide(tx: Transaction, person: Person, found: Held) -> bool:
     return found.cause == QUOTES_NOTE and found.author in person.email
 
 
-def decide(tx: Transaction, action: str, found: Held, who: str, now: int, address: str = "") -> None:
-    """Release, route (to `address`), drop or block, and write down who did."""
+def decide(tx: Transaction, action: str, found: Held, who: str, now: int, address: str = "") -> bool:
+    """Release, route (to `address`), drop or block, and write down who did; False if somebody else has just decided."""
     match action:
         case "release" | "route":
-            held.release(tx, found.id, now, who, address)
+            done = held.release(tx, found.id, now, who, address)
         case "drop" | "block":
-            held.drop(tx, found.id, now, who)
+            done = held.drop(tx, found.id, now, who)
         case _:
             raise ValueError(action)
+    if not done:
+        return False
     if action == "block" and "@" in found.author:
         suppressed.block(tx, found.author, who, now)
     audit.append(tx, who, f"held {action}", str(found.id), now, author=found.author, to=address or found.to)
+    return True
 
 
 def _answer(

@@ -3,6 +3,7 @@
 Also what mail may not command though its author may: because it is old, or can be read in two ways.
 """
 
+import email.utils
 from dataclasses import replace
 
 from gateway.decide.authorise import Wish
@@ -52,13 +53,31 @@ def line(text: str) -> str:
     return shown if len(shown) <= _LINE_MAX else shown[: _LINE_MAX - 1] + "…"
 
 
-def why_not(incoming: Incoming, wish: Wish) -> Disposition | None:
-    """Return why a mail commands nothing and is no note, though its author may, or None."""
+def why_not(incoming: Incoming, wish: Wish, *, named: bool) -> Disposition | None:
+    """Return why a mail commands nothing and is no note, though its author may, or None.
+
+    `named` tells that To or Cc name what is commanded: a signed mail that somebody else got from its
+    author, and sends us again, commands nothing here.
+    """
     if wish not in ("note", "command"):
         return None
     if AMBIGUOUS in incoming.mail.defects:
         return hold("ambiguous", f"a {wish} must be readable in one way only, and the mail is not")
-    date = incoming.mail.date
-    if wish == "command" and date is not None and incoming.arrival.received_at - date > OLD_MS:
+    if wish == "command" and incoming.arrival.received_at - _oldest(incoming) > OLD_MS:
         return hold("old", "a command counts for seven days, and the mail is older")
+    if wish == "command" and not named:
+        return hold("not named", "a command counts where To or Cc name its address, and they do not")
     return None
+
+
+def _oldest(incoming: Incoming) -> int:
+    """Return when a mail was written (ms): what Date says, or the host that had it first, whichever is older."""
+    received = incoming.mail.header.all("received")
+    said = [incoming.arrival.received_at, incoming.mail.date]
+    if received:
+        try:
+            first = email.utils.parsedate_to_datetime(received[-1].rpartition(";")[2].strip()[:200])
+            said.append(int(first.timestamp() * 1000))
+        except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
+            pass  # a field that says no time says nothing
+    return min(each for each in said if each is not None)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.alias import RecordAddress
 from gateway.decide.authenticate import Identity
 from gateway.decide.authorise import Role, Tag
 from gateway.decide.disposition import Disposition
@@ -96,6 +97,16 @@ def find_place(
     )
 
 
+def named(desk: Desk, incoming: Incoming, record: Record) -> list[RecordAddress]:
+    """Return the addresses of a record that stand in To and Cc; those in the envelope alone are in Bcc, or a replay."""
+
+    def epoch(_ref: str) -> int:
+        return record.tag_epoch
+
+    read = [desk.addresses.read(mailbox.address, epoch) for mailbox in (*incoming.mail.to, *incoming.mail.cc)]
+    return [each for each in read if isinstance(each, RecordAddress) and each.ref == record.ref]
+
+
 def _role(identity: Identity, record: Record, their: Sequence[Follower]) -> Role:
     if not identity.email:
         return "unknown"
@@ -162,7 +173,12 @@ def tell_shunted(tx: Transaction, desk: Desk, shunted: Sequence[Held], now: int)
 def tell_held(
     tx: Transaction, desk: Desk, incoming: Incoming, reason: str, record: Record | None, whos: Sequence[str]
 ) -> None:
-    """Tell people, or those with `settings` where none is named, that a mail is held: one mail an hour."""
+    """Tell people, or those with `settings` where none is named, that a mail is held: one mail an hour.
+
+    They are told of a mail once, however often it is looked at again while the DNS is away.
+    """
+    if incoming.recipient.again:
+        return
     people = desk.site.people
     for person in [people.by_key[who] for who in whos] or people.with_right("settings"):
         data = {

@@ -98,7 +98,8 @@ def _turned_away(tx: Transaction, desk: Desk, incoming: Incoming, target: Target
         return Settled("held", "hops", f"it went through more than {HOPS_MAX} hosts: it goes round in circles")
     identity = incoming.identity
     sure = identity.person is not None and identity.authenticated
-    if not sure and identity.email and suppressed.is_blocked(tx, identity.email):
+    # One of our own people cannot be blocked: what a forger wrote in their name would silence them.
+    if identity.person is None and identity.email and suppressed.is_blocked(tx, identity.email):
         return Settled("refused", "blocked", "mail from this author is blocked")
     too_much = desk.flood.too_much(desk.site.rules.limits, identity.email, _name(target), sure=sure)
     if too_much:

@@ -8,7 +8,7 @@ from gateway.decide import command, machine
 from gateway.decide.authorise import Question, Wish, authorise, authorise_team
 from gateway.decide.disposition import Disposition, hold
 from gateway.decide.intake import ADDED_MAX
-from gateway.decide.place import Incoming, Place, keep_aside, keep_challenge
+from gateway.decide.place import Incoming, Place, keep_aside, keep_challenge, named
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
 from gateway.mail.quoting import split_reply, without_quotes
@@ -98,7 +98,7 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
         asked = Question(where.role, identity.authenticated, where.tag, wish, released, identity.disowned)
         decided = authorise(asked)
     if decided.name == "accept" and not released:
-        decided = machine.why_not(incoming, wish) or decided
+        decided = machine.why_not(incoming, wish, named=bool(named(desk, incoming, where.record))) or decided
     if decided.name == "accept" and where.action == "note" and where.role != "person":
         decided = hold("not a person", "an outsider's mail is never a note")
     sure = released or (identity.person is not None and identity.authenticated)
@@ -155,13 +155,8 @@ def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_n
 def _in_bcc(desk: Desk, incoming: Incoming, where: Place) -> bool:
     """Whether one of our people put the record in Bcc: To and Cc are there, and do not name it."""
     mail = incoming.mail
-
-    def epoch(_ref: str) -> int:
-        return where.record.tag_epoch
-
-    named = [desk.addresses.read(mailbox.address, epoch) for mailbox in (*mail.to, *mail.cc)]
     shown = mail.header.first("to") or mail.header.first("cc")
-    is_named = any(isinstance(each, RecordAddress) and each.ref == where.record.ref for each in named)
+    is_named = bool(named(desk, incoming, where.record))
     address = desk.addresses.parse(incoming.recipient.address)
     by_alias = address is not None and desk.addresses.read(address) == RecordAddress(where.record.ref, where.action)
     return incoming.identity.person is not None and bool(shown) and not is_named and by_alias

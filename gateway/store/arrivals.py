@@ -64,6 +64,7 @@ class Recipient:
     id: int
     address: str
     released: bool
+    again: bool = False  # it was held, and is looked at once more; whoever decides about it was told
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def load(tx: Transaction, claims: Iterable[Claim]) -> list[Arrival]:
     rows = tx.execute(_LOAD, {"ids": list(by_id)}).all()
     recipients: dict[int, list[Recipient]] = {}
     for row in tx.execute(_LOAD_RECIPIENTS, {"ids": list(by_id)}):
-        recipients.setdefault(row.arrival_id, []).append(Recipient(row.id, row.address, row.released))
+        recipients.setdefault(row.arrival_id, []).append(Recipient(row.id, row.address, row.released, bool(row.reason)))
     mails = content.load_many(tx, [row.content for row in rows])
     return [
         Arrival(

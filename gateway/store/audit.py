@@ -19,6 +19,7 @@ _BEGINNING = b"\x00" * 32
 _LOCK = 0x61756469  # an advisory lock's key on PostgreSQL: entries are chained one after the other
 _LAST = sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
 _BATCH = 1_000
+_LEAST = -(2**63)  # whoever puts an entry in may give it any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ def verify(tx: Transaction, noted: bytes | None = None) -> Verified:
 
 
 def _rows(tx: Transaction) -> Iterator[Any]:
-    last = 0
-    while rows := tx.execute(sa.select(audit).where(audit.c.id > last).order_by(audit.c.id).limit(_BATCH)).all():
+    query = sa.select(audit).order_by(audit.c.id).limit(_BATCH)
+    last = _LEAST
+    while rows := tx.execute(query.where(audit.c.id > last)).all():
         yield from rows
         last = rows[-1].id
 
