@@ -16,7 +16,7 @@ from gateway.decide.route import Nowhere, route
 from gateway.decide.serve import decide
 from gateway.following import followers
 from gateway.mail.parse import Mail, parse
-from gateway.mail.quoting import split_reply
+from gateway.mail.quoting import begins_quoted, split_reply
 from gateway.notify.recipients import Chosen, choose
 from gateway.records.commands import split_commands
 from gateway.records.kinds import Subtype
@@ -96,7 +96,8 @@ def _known(read: Read) -> dict[str, Any]:
     """Return what is known of a mail wherever it goes."""
     mail, identity = read.mail, read.identity
     reply = split_reply(mail.text)
-    given, text = split_commands(reply.text) if identity.person else ((), reply.text)
+    own = identity.person is not None and not begins_quoted(mail.text)
+    given, text = split_commands(reply.text) if own else ((), reply.text)
     return {
         "disposition": "", "reason": "", "record": "", "author": identity.email,
         "authenticated": identity.authenticated, "how": identity.how, "subtype": "",

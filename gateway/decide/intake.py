@@ -134,10 +134,11 @@ def _scope(found: Intake) -> str:
 
 
 def _tell_refused(tx: Transaction, found: Intake, incoming: Incoming) -> None:
-    """Tell an authenticated author, at most once a day; nobody else."""
+    """Tell an authenticated author, at most once a day; nobody else. To outsiders nothing of their mail is repeated."""
     identity = incoming.identity
     if identity.authenticated:
-        data = {"address": incoming.recipient.address, "subject": incoming.mail.subject, "text": dict(found.refusal)}
+        subject = incoming.mail.subject if identity.person else ""
+        data = {"address": incoming.recipient.address, "subject": subject, "text": dict(found.refusal)}
         who = identity.person.key if identity.person else ""
         notices.add(tx, NewNotice("refused", who, identity.email, data, daily=True), incoming.now)
 

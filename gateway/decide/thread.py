@@ -11,7 +11,7 @@ from gateway.decide.intake import ADDED_MAX
 from gateway.decide.place import Incoming, Place, keep_aside, keep_challenge, named
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
-from gateway.mail.quoting import split_reply, without_quotes
+from gateway.mail.quoting import begins_quoted, split_reply, without_quotes
 from gateway.records.commands import Given, split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
 from gateway.records.record import CUSTOMER, Choice
@@ -30,7 +30,7 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     reply = split_reply(incoming.mail.text)
     given: tuple[Given, ...] = ()
     text = reply.text
-    if incoming.identity.person is not None and not incoming.automatic:
+    if incoming.identity.person is not None and not incoming.automatic and not begins_quoted(incoming.mail.text):
         given, text = split_commands(reply.text)
     is_note = incoming.note or where.action == NOTE.name or command.asks_note(given)
     wish: Wish = "note" if is_note else "command" if given else "discussion"

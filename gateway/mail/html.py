@@ -29,7 +29,8 @@ _MARKUP = re.compile(r"<[^<>]*>")
 _UNSHOWN = ("script", "style", "title", "head", "template", "noscript", "object", "svg", "math")
 _HIDING = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|opacity\s*:\s*0(?![.\d])"
-    r"|(?:font-size|max-height|line-height|height|width)\s*:\s*0(?:px|pt|em|%)?\s*(?:;|!|$)",
+    r"|(?:font-size|max-height|line-height|height|width)\s*:\s*0(?:px|pt|em|%)?\s*(?:;|!|$)"
+    r"|(?:left|top|text-indent|margin-left|margin-top)\s*:\s*-\d{3,}",
     re.IGNORECASE,
 )
 

@@ -117,6 +117,11 @@ def split_reply(text: str) -> Reply:
     return Reply(_bare(own), _bare(quoted + beyond))
 
 
+def begins_quoted(text: str) -> bool:
+    """Return whether HTML began with a quote: then its first line is another's, whoever wrote what is below."""
+    return text[:EXAMINED].lstrip().startswith(QUOTE_BEGINS)
+
+
 def without_quotes(text: str) -> str:
     """Return `text` without any quoted line, also those the author answers line by line."""
     return "\n".join(line for line in text.split("\n") if _letter(line) not in (_QUOTE, _BEGINS)).strip("\n")

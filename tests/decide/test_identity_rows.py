@@ -115,7 +115,7 @@ def test_A04_without_exactly_one_author_a_mail_is_kept_and_commands_nothing(made
             octets = f"{fields}To: {to}\r\nMessage-ID: <{n}.{number}@x>\r\n\r\n/note x\r\n".encode()
             became = made.take(octets, to, peer=INSIDE, return_path=A, trusted=bool(number % 2))
             if whose is None:
-                assert became == ("held", "no author"), (field, to)
+                assert became in {("held", "no author"), ("held", "not a person")}, (field, to)
     assert {row.author_email for row in made.messages()[1:]} <= {A, ""}
     assert set(made.choices()) == {"a"}
 
@@ -249,7 +249,7 @@ def test_A06_a_name_makes_nobody_a_person(made):
 
 def test_A07_reply_to_is_nobodys_identity(made):
     head = "Reply-To: a@example.com\nSender: a@example.com"
-    assert made.write("eve@x.example", f"s00001@{D}", "/note\nx", head=head) == ("held", "stranger")
+    assert made.write("eve@x.example", f"s00001@{D}", "x", head=head) == ("held", "stranger")
     assert made.write("eve@x.example", f"s00001-note@{D}", "x", head=head) == ("held", "not a person")
     assert made.write("eve@x.example", f"quotations@{D}", "x", head=head) == ("refused", "not welcome")
     address = made.tagged("S00001", "wang@acme.example")
