@@ -44,7 +44,6 @@ def try_mails(
     """Tell what would become of the mails in FILES, as if they came by SMTP now; nothing is changed."""
     if not files:
         fail("name at least one file", USAGE)
-    missing = False
     with opened() as site:
         reader = Reader(site.site, Resolver(site.site.settings.authentication.resolver))
         for file in files:
@@ -53,7 +52,6 @@ def try_mails(
             except OSError as error:
                 fail(f"{file}: cannot be read: {error.strerror}", NO)
             shown = attempt(site, reader, content, to or [], peer, return_path)
-            missing |= shown["disposition"] == "refuse"
             if as_json:
                 sys.stdout.write(json.dumps({"file": str(file), **shown}, ensure_ascii=False) + "\n")
             else:
