@@ -10,6 +10,9 @@ intake, or reserved. What mail systems do to an address on its way is undone: th
 needed changes nothing), RFC 5233 (subaddresses). BATV and SRS are custom, not standard.
 """
 
+import base64
+import binascii
+import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +40,15 @@ _WRAPPED = (
     re.compile(r"srs0[=+-][^=]{1,12}=[^=]{1,4}=(?P<domain>[^=]{1,200})=(?P<inner>.+)"),
     re.compile(r"srs1[=+-][^=]{1,12}=[^=]{1,200}==[^=]{1,12}=[^=]{1,4}=(?P<domain>[^=]{1,200})=(?P<inner>.+)"),
 )
+# Where a program that quotes, or quoted-printable, breaks a line, and a tag that it may have broken.
+_BREAK = re.compile(r"=?\r?\n[ \t>|]{0,20}")
+_TAGGED_TEXT = re.compile(
+    rf"(?:\+|%2b|=2b)(?:{_BREAK.pattern})?(?:\d{{1,13}}\.)?(?:[a-z2-7](?:{_BREAK.pattern})?){{{TAG_LENGTH}}}",
+    re.IGNORECASE,
+)
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}+(?:\r?\n[A-Za-z0-9+/]++)*+={0,2}")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_DEPTH_MAX = 4  # attachments in attachments that are looked into
 _PATH_MAX = 998  # characters of a path that are looked at
 _TAG = re.compile(rf"(?:(?<=[+.])|(?<=2[Bb]))[A-Za-z2-7]{{{TAG_LENGTH}}}(?![A-Za-z0-9])")
 
@@ -107,12 +119,39 @@ class Addresses:
         return Address(local, self.domain)
 
     def untagged(self, text: str) -> str:
-        """Return `text` with our tagged addresses as bare aliases: a tag is its reader's alone."""
-        tagged = re.compile(
-            rf"(?:\+|%2b|=2b)(?:\d{{1,13}}\.)?[a-z2-7]{{{TAG_LENGTH}}}(?=(?:@|%40|=40){re.escape(self.domain)})",
-            re.IGNORECASE,
-        )
-        return tagged.sub("", text)
+        """Return `text` with our tagged addresses as bare aliases, wrapped or not: a tag is its reader's alone."""
+        domain = self.domain.replace(".", r"\.")
+
+        def bare(match: re.Match[str]) -> str:
+            after = _BREAK.sub("", match.string[match.end() : match.end() + 4 * len(domain)])
+            return "" if re.match(rf"(?:@|%40|=40){domain}", after, re.IGNORECASE) else match[0]
+
+        return _TAGGED_TEXT.sub(bare, text)
+
+    def untagged_file(self, content: bytes, depth: int = 0) -> bytes:
+        """Return an attached text or mail with our tagged addresses as bare aliases, in its base64 as well.
+
+        What holds a NUL, and is not UTF-16, is no text, and stays as it is.
+        """
+        if content[:2] in _UTF_16:
+            wide = content.decode("utf-16", "replace")
+            bare = self.untagged(wide)
+            return content if bare == wide else bare.encode("utf-16")
+        if b"\0" in content:
+            return content
+
+        def inside(match: re.Match[str]) -> str:
+            try:
+                octets = binascii.a2b_base64(match[0])
+            except binascii.Error:
+                return match[0]
+            changed = self.untagged_file(octets, depth + 1)
+            return (
+                match[0] if changed == octets else base64.encodebytes(changed).decode().replace("\n", "\r\n").rstrip()
+            )
+
+        text = self.untagged(content.decode("latin-1"))
+        return (_BASE64.sub(inside, text) if depth < _DEPTH_MAX else text).encode("latin-1")
 
     def owns(self, address: Address) -> bool:
         """Whether an address is in our domain."""
@@ -136,6 +175,11 @@ class Addresses:
         """Return the reference (upper case) that an address seems to name, or ""; its tag is not looked at."""
         match = _form(address.local.lower())
         return match[0].upper() if match else ""
+
+    def action(self, address: Address) -> str:
+        """Return the action that an address of ours seems to name, or ""; its tag is not looked at."""
+        match = _form(address.local.lower()) if self.owns(address) else None
+        return match[1] if match else ""
 
     def read(self, address: Address, epoch: Epoch = _first_epoch) -> Meaning | None:
         """Return what an address means, by its form and its tag; None if it is not ours.

@@ -160,7 +160,15 @@ def announce(tx: Transaction, desk: Desk, event: Event, folder: Path, now: int) 
     if isinstance(posted, Refusal):
         return Refused((Problem(posted.field, posted.value, posted.problem),))
     if event.note:
-        post(tx, desk, posted.record, NOTE, person_author(desk, event.actor or ""), Text(event.note), now)
+        post(
+            tx,
+            desk,
+            posted.record,
+            NOTE,
+            person_author(desk, event.actor or ""),
+            Text(desk.addresses.untagged(event.note)),
+            now,
+        )
     answer = {
         "record": posted.record.ref,
         "alias": str(desk.addresses.alias(posted.record.ref)),
@@ -176,9 +184,8 @@ def announce(tx: Transaction, desk: Desk, event: Event, folder: Path, now: int) 
 def _carry_out(tx: Transaction, desk: Desk, checked: _Checked, now: int) -> Posted | Refusal:
     event = checked.event
     actor = person_author(desk, event.actor or "")
-    said = Text(
-        event.body, attachments=checked.attachments, details=Details(mailed=event.mailed, announced=event.id or "")
-    )
+    body = desk.addresses.untagged(event.body)
+    said = Text(body, attachments=checked.attachments, details=Details(mailed=event.mailed, announced=event.id or ""))
     edit = Edit(
         title=one_line(event.title)[:TITLE_MAX] if event.title else None,
         team=event.team,

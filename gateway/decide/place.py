@@ -186,10 +186,10 @@ def tell_held(
             "from": incoming.identity.email,
             "inside": incoming.identity.person is not None,
             "to": incoming.recipient.address,
-            "subject": incoming.mail.subject,
+            "subject": desk.addresses.untagged(incoming.mail.subject),
             "record": record.ref if record else "",
             "reason": reason,
-            "text": incoming.mail.text[:SHOWN_MAX] if record is None else "",
+            "text": desk.addresses.untagged(incoming.mail.text)[:SHOWN_MAX] if record is None else "",
         }
         new = NewNotice("held", person.key, person.email[0], data, record.id if record else None)
         notices.bundle(tx, new, incoming.now, HELD_PAUSE_MS)

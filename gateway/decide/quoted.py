@@ -1,11 +1,14 @@
 """A text for outsiders that quotes a note is not posted: its author is asked first."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from gateway.decide.held import QUOTES_NOTE
 from gateway.decide.place import Incoming, Place, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.mail.charset import decode_text
+from gateway.mail.html import html_to_text
 from gateway.mail.parse import Attachment, parse
 from gateway.store import prints
 from gateway.store.arrivals import Settled
@@ -13,16 +16,24 @@ from gateway.store.session import Transaction
 
 REASON = "it quotes an internal note, and outsiders would read it"
 _TEXTS_MAX = 200_000  # octets of an attached text that are looked at
+_LOOKED_MAX = 2_000_000  # octets of an attached mail
+_DEPTH_MAX = 5  # mails in mails
+_MAILS_MAX = 100  # of a mailbox
+_FIELDS = rb"(?:[A-Za-z-]{2,60}:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){2}"
+_MAIL = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,20}(?:From [^\r\n]{1,200}\r?\n)?" + _FIELDS)
+_MBOX = re.compile(rb"(?:\A|\r?\n)From [^\r\n]{1,200}\r?\n")
+_MARKUP = re.compile(r"<(?:!doctype|html|head|body|div|p|table|span|br)\b", re.IGNORECASE)
 
 
 def careful(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, said: Text) -> Text | Settled:
     """Return what is posted of a discussion; one that quotes a note where outsiders hear is held, and its author asked.
 
-    Where nobody outside hears, it is posted, and stays inside whoever comes to follow. Whoever
-    released it has decided; an outsider was shown no note, and cannot quote one.
+    Where nobody outside hears, it is posted, and stays inside whoever comes to follow. Who released it for
+    another cause was not told that it quotes a note; an outsider was shown no note, and cannot quote one.
     """
     person = incoming.identity.person
-    if person is None or incoming.recipient.released or not prints.quotes_note(tx, texts_of(said)):
+    decided = incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE
+    if person is None or decided or not prints.quotes_note(tx, texts_of(said)):
         return said
     if not _outsiders_hear(desk, incoming, where):
         return replace(said, details=replace(said.details, inside="it quotes an internal note"))
@@ -41,12 +52,25 @@ def _outsiders_hear(desk: Desk, incoming: Incoming, where: Place) -> bool:
 
 def texts_of(said: Text) -> list[str]:
     """Return everything of a message that can be read: its text, its quotes, texts and mails attached to it."""
-    return [said.text, *(text for each in said.attachments if (text := _text_of(each)))]
+    return [said.text, *(text for each in said.attachments for text in _texts_in(each))]
 
 
-def _text_of(attachment: Attachment) -> str:
-    if attachment.media_type.startswith("text/"):
-        return decode_text(attachment.content[:_TEXTS_MAX], "")[0]
-    if attachment.media_type == "message/rfc822":
-        return parse(attachment.content[:_TEXTS_MAX]).text
-    return ""
+def _texts_in(attachment: Attachment, depth: int = 0) -> Iterator[str]:
+    """Give the texts in an attachment, and in the mails in it, whatever type it says to be of."""
+    content = attachment.content[:_LOOKED_MAX]
+    mails = _mails_in(content) if attachment.media_type != "message/rfc822" else [content]
+    if mails:
+        for mail in (parse(each) for each in mails):
+            yield mail.text
+            for each in mail.attachments if depth < _DEPTH_MAX else ():
+                yield from _texts_in(each, depth + 1)
+    elif attachment.media_type.startswith("text/") or b"\0" not in content:
+        text = decode_text(content[:_TEXTS_MAX], "")[0]
+        yield html_to_text(text) if _MARKUP.search(text[:1000]) else text
+
+
+def _mails_in(content: bytes) -> list[bytes]:
+    """Return the mails of a file that holds one, or a mailbox of some; [] if it holds none."""
+    if not _MAIL.match(content[:2000]):
+        return []
+    return _MBOX.split(content.removeprefix(b"\xef\xbb\xbf"), _MAILS_MAX)[:_MAILS_MAX]

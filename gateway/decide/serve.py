@@ -35,7 +35,7 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
         found = [(each.method, each.verdict, each.domain, each.detail) for each in read.identity.results]
         arrivals.keep_results(tx, read.arrival.id, found)
     author = read.identity.email or "(no single well-formed From)"
-    note = _is_note(tx, read, [target for _, target in routed])
+    note = _is_note(tx, desk, read, [target for _, target in routed])
     automatic = read_automatic(read.mail, read.arrival.return_path)
     outcomes: list[Settled] = []
     served: set[str] = set()
@@ -55,11 +55,17 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
     return outcomes
 
 
-def _is_note(tx: Transaction, read: Read, targets: list[Target]) -> bool:
-    """Whether all a person says in this mail is a note: one address makes it so for all, and so does its parent."""
+def _is_note(tx: Transaction, desk: Desk, read: Read, targets: list[Target]) -> bool:
+    """Whether all a person says in this mail is a note: one address makes it so for all, and so does its parent.
+
+    Servers hand a mail over once for each recipient: a note address in To or Cc counts as one in the envelope.
+    """
+    if read.identity.person is None:
+        return False
+    mail = read.mail
     asked = any(isinstance(each, ToRecord | ToTeam) and each.action == NOTE.name for each in targets)
-    answers = (*read.mail.in_reply_to, *read.mail.references)
-    return read.identity.person is not None and (asked or messages.any_note(tx, answers))
+    shown = any(desk.addresses.action(mailbox.address) == NOTE.name for mailbox in (*mail.to, *mail.cc))
+    return asked or shown or messages.any_note(tx, (*mail.in_reply_to, *mail.references))
 
 
 def _precedence(target: Target) -> int:

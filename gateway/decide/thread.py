@@ -35,6 +35,9 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     is_note = incoming.note or where.action == NOTE.name or command.asks_note(given)
     wish: Wish = "note" if is_note else "command" if given else "discussion"
     decided = _decide(tx, desk, incoming, where, wish)
+    if decided.name == "accept" and incoming.identity.person is None and _asks_note(reply.text):
+        # One of our own people, it seems, at an address we do not know: what they mean for those inside stays here.
+        decided = decided if incoming.recipient.released else hold("not a person", "an outsider's mail is never a note")
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
     own = text if incoming.identity.person is not None and not is_note and not incoming.automatic else ""
@@ -70,6 +73,10 @@ def _said(
         text = machine.line(text)
     details = Details(defects=incoming.mail.defects, withheld=incoming.withheld)
     return Text(text, desk.addresses.untagged(quoted), attachments=incoming.attachments, details=details)
+
+
+def _asks_note(text: str) -> bool:
+    return command.asks_note(split_commands(text)[0])
 
 
 def _strangers(desk: Desk, incoming: Incoming) -> list[str]:

@@ -9,7 +9,7 @@ found again is only a hint: `quotes` then compares the texts themselves.
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 QUOTED_MIN = 40  # characters of the original, blanks and punctuation among them
 PIECE = 12  # letters and digits of a piece
@@ -33,8 +33,16 @@ def every_print(text: str) -> Iterator[int]:
 
 def quotes(text: str, original: str, least: int = QUOTED_MIN) -> bool:
     """Whether `text` holds at least `least` characters of `original`, as they stand there, in one run."""
+    return quotes_any(text, [original], least)
+
+
+def quotes_any(text: str, originals: Iterable[str], least: int = QUOTED_MIN) -> bool:
+    """Whether `text` quotes one of `originals` so."""
     inside, _ = _reduced(text)
-    letters, places = _reduced(original)
+    return any(_quotes(inside, *_reduced(original), least) for original in originals)
+
+
+def _quotes(inside: str, letters: str, places: Sequence[int], least: int) -> bool:
     looked = 0
     for at in range(0, len(letters) - PIECE + 1, PIECE):
         found = inside.find(letters[at : at + PIECE])
@@ -58,11 +66,15 @@ def _run(one: str, other: str, at: int, there: int) -> tuple[int, int]:
     return start, end
 
 
-def _reduced(text: str) -> tuple[str, list[int]]:
+def _reduced(text: str) -> tuple[str, Sequence[int]]:
     """Return the letters and digits of a text, folded, and where each stood."""
+    text = text[:_TEXT_MAX]
+    if text.isascii():
+        places = [place for place, char in enumerate(text) if char.isalnum()]
+        return "".join([text[place] for place in places]).lower(), places
     letters: list[str] = []
-    places: list[int] = []
-    for place, char in enumerate(text[:_TEXT_MAX]):
+    places = []
+    for place, char in enumerate(text):
         folded = char.lower() if char.isascii() else unicodedata.normalize("NFKC", char).casefold()
         for each in folded:
             if each.isalnum():

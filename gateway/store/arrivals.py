@@ -65,6 +65,7 @@ class Recipient:
     address: str
     released: bool
     again: bool = False  # it was held, and is looked at once more; whoever decides about it was told
+    cause: str = ""  # for which it was held before
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +136,25 @@ def claim(tx: Transaction, now: int, limit: int) -> list[Claim]:
     return lease.claim_carefully(tx, arrival, PENDING, now, LEASE, limit)
 
 
-def by_size(tx: Transaction, claims: Sequence[Claim], octets: int) -> list[list[Claim]]:
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Claims whose mails are handled together, and how many octets those hold."""
+
+    claims: list[Claim]
+    octets: int
+
+
+def by_size(tx: Transaction, claims: Sequence[Claim], octets: int) -> list[Group]:
     """Split claims into groups whose mails together hold at most `octets`, or one mail that holds more."""
     rows = tx.execute(_SIZES, {"ids": [each.id for each in claims]})
     sizes = {row.id: row.size for row in rows}
-    groups: list[list[Claim]] = []
-    total = octets + 1
+    groups: list[Group] = []
     for claimed in claims:
-        total += sizes.get(claimed.id, 0)
-        if total > octets:
-            groups.append([])
-            total = sizes.get(claimed.id, 0)
-        groups[-1].append(claimed)
+        size = sizes.get(claimed.id, 0)
+        if groups and groups[-1].octets + size <= octets:
+            groups[-1] = Group([*groups[-1].claims, claimed], groups[-1].octets + size)
+        else:
+            groups.append(Group([claimed], size))
     return groups
 
 
@@ -156,7 +164,9 @@ def load(tx: Transaction, claims: Iterable[Claim]) -> list[Arrival]:
     rows = tx.execute(_LOAD, {"ids": list(by_id)}).all()
     recipients: dict[int, list[Recipient]] = {}
     for row in tx.execute(_LOAD_RECIPIENTS, {"ids": list(by_id)}):
-        recipients.setdefault(row.arrival_id, []).append(Recipient(row.id, row.address, row.released, bool(row.reason)))
+        recipients.setdefault(row.arrival_id, []).append(
+            Recipient(row.id, row.address, row.released, bool(row.reason), row.cause)
+        )
     mails = content.load_many(tx, [row.content for row in rows])
     return [
         Arrival(

@@ -62,12 +62,12 @@ def octets(tx: Transaction, held: Held) -> bytes:
 
 
 def release(tx: Transaction, held_id: int, now: int, who: str = "", address: str = "") -> bool:
-    """Let a kept mail be decided again, as one that `who` vouches for; False if not kept.
+    """Let a kept mail be decided again, as one that `who` vouches for; False if not kept. Its cause stays.
 
     `address` routes it: another of our addresses takes the place of the one it came to.
     """
     table = arrival_recipient
-    values: dict[str, object] = {"state": "pending", "released": True, "cause": "", "reason": "", "settled_at": None}
+    values: dict[str, object] = {"state": "pending", "released": True, "reason": "", "settled_at": None}
     values |= {"decided_by": who, "decided_at": now} | ({"address": address} if address else {})
     row = tx.execute(
         sa.update(table)

@@ -36,7 +36,7 @@ def quotes_note(tx: Transaction, texts: Iterable[str]) -> bool:
         ids: set[int] = set()
         for pieces in _batches(prints.every_print(text)):
             ids.update(tx.execute(_FIND, {"pieces": pieces}).scalars())
-        if ids and any(prints.quotes(text, note) for note in tx.execute(_TEXTS, {"ids": list(ids)}).scalars()):
+        if ids and prints.quotes_any(text, tx.execute(_TEXTS, {"ids": list(ids)}).scalars()):
             return True
     return False
 
