@@ -117,7 +117,7 @@ class FanOut:
         parts: Sequence[Part] = ()
         if kept:
             with self._store.read() as tx:
-                parts = _parts(tx, kept)
+                parts = _parts(tx, kept, self._addresses)
         chosen = choose(message, subtype, record, their, self._site.people, gathered.suppressed)
         names = [part.name for part in parts]
         told = Told(message, subtype, record, chosen, names, [each.name for each in kept if each.name not in names])
@@ -244,14 +244,15 @@ def _gather(tx: Transaction, site: Site, ids: Iterable[int]) -> Gathered:
     )
 
 
-def _parts(tx: Transaction, kept: Sequence[Kept]) -> list[Part]:
-    """Return the attachments that go along; what is too much stays with the record."""
+def _parts(tx: Transaction, kept: Sequence[Kept], addresses: Addresses) -> list[Part]:
+    """Return the attachments that go along, without readers' tags; what is too much stays with the record."""
     room = ATTACHED_MAX
     parts = []
     for each in kept:
         if each.size <= room:
             room -= each.size
-            parts.append(Part(each.name, each.media_type, content.load(tx, each.digest)))
+            octets = addresses.untagged_file(content.load(tx, each.digest))
+            parts.append(Part(each.name, each.media_type, octets))
     return parts
 
 

@@ -170,8 +170,8 @@ class Sender:
         recipient = parse_address(delivery.recipient)
         if recipient is None:
             return _NO_ADDRESS
-        # Law 5, a third time: what is internal goes to an address of somebody inside now.
-        if delivery.internal and self._people().person(recipient.key) is None:
+        # Law 5, a third time: what is internal, or worded for those inside, goes to an address of somebody inside now.
+        if (delivery.internal or not delivery.outsider) and self._people().person(recipient.key) is None:
             return _NOT_INSIDE
         body = self._bodies.get(delivery.body_id)
         if body is None:
