@@ -6,7 +6,8 @@ by a fault.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _PAUSE_FIRST_S = 0.2
 _PAUSE_LAST_S = 30.0
@@ -26,10 +27,21 @@ class Traffic:
 
     QUIET_S = 0.02
     MOST_S = 0.2
+    HEAVY = 4 * 1024 * 1024  # octets from which on a mail is handled by one loop at a time
 
     def __init__(self) -> None:
         """Begin quiet."""
         self._last = -1.0
+        self._heavy = threading.Lock()
+
+    @contextmanager
+    def carrying(self, octets: int) -> Iterator[None]:
+        """Hold so many octets of mail in memory: of what is heavy, one loop at a time."""
+        if octets < self.HEAVY:
+            yield
+            return
+        with self._heavy:
+            yield
 
     def arriving(self) -> None:
         """Note that a mail is arriving now."""

@@ -52,9 +52,10 @@ class Receiver:
             groups = arrivals.by_size(tx, claims, TOGETHER)
         for n, group in enumerate(groups):
             try:
-                self._step_group(group)
+                with self._traffic.carrying(group.octets):
+                    self._step_group(group.claims)
             except Away:
-                self._hand_back([claimed for left in groups[n:] for claimed in left])
+                self._hand_back([claimed for left in groups[n:] for claimed in left.claims])
                 raise
         return max(len(claims), 1)
 

@@ -17,7 +17,9 @@ def simple_body(body: bytes) -> bytes:
 
 def simple_body_hash(body: bytes) -> bytes:
     """Return the SHA-256 of `body` in simple form."""
-    return hashlib.sha256(simple_body(body)).digest()
+    hashed = hashlib.sha256(memoryview(body)[: _end(body)])
+    hashed.update(b"\r\n")
+    return hashed.digest()
 
 
 def relaxed_body(body: bytes) -> bytes:

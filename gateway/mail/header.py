@@ -41,7 +41,13 @@ class Header:
 
 
 def split_mail(content: bytes) -> tuple[Header, bytes]:
-    """Split a mail into its header and the octets of its body.
+    """Split a mail into its header and the octets of its body."""
+    header, at = read_header(content)
+    return header, content[at:]
+
+
+def read_header(content: bytes) -> tuple[Header, int]:
+    """Return the header of a mail, and where its body begins.
 
     The header ends at the first empty line, or before the first line that cannot be a field.
     What is beyond 256 KiB or 1,000 fields is left out, and a defect says so.
@@ -78,7 +84,7 @@ def split_mail(content: bytes) -> tuple[Header, bytes]:
             at = _body_start(content, at)
             break
     _finish(lines, fields, defects)
-    return Header(tuple(fields), tuple(dict.fromkeys(defects))), content[at:]
+    return Header(tuple(fields), tuple(dict.fromkeys(defects))), at
 
 
 def _body_start(content: bytes, at: int) -> int:

@@ -12,13 +12,14 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import fast_mail_parser
 from fast_mail_parser import PyLazyMimePart
 
 from gateway.mail.address import Mailbox, clean_name, parse_mailboxes
 from gateway.mail.charset import decode_text, decode_words
-from gateway.mail.header import Header, one_line, split_mail
+from gateway.mail.header import Header, one_line, read_header
 from gateway.mail.html import html_to_text
 
 PARTS_MAX = 1_000
@@ -31,6 +32,7 @@ _IDS_MAX = 100
 _ID = re.compile(r"<([!-;=?-~]{1,900})>")
 _CHARSET = re.compile(r"charset\s*=\s*(\"[^\"]{0,80}\"|[^;\s]{1,80})", re.IGNORECASE)
 AMBIGUOUS = "its structure can be read in more than one way"
+_NESTS = re.compile(rb"boundary=|message/rfc822", re.IGNORECASE)
 _STRUCTURE = ("content-type", "content-transfer-encoding", "content-disposition")
 
 
@@ -72,9 +74,9 @@ def parse(content: bytes) -> Mail:
     readable text, made from HTML where there is none. `report` is the machine-readable part of a
     multipart/report. `body_digest` is the SHA-256 of the body's octets, no header field (law 2).
     """
-    header, body = split_mail(content)
+    header, at = read_header(content)
     defects = list(header.defects)
-    leaves = _leaves(header, body, defects)
+    leaves = _leaves(header, content, at, defects)
     text, attachments, report = _sort(leaves, defects)
     defects += [AMBIGUOUS] * any(len(header.all(name)) > 1 for name in _STRUCTURE)
     message_id = next(iter(_ids(header.first("message-id"))), "")
@@ -93,7 +95,7 @@ def parse(content: bytes) -> Mail:
         text=text,
         attachments=tuple(attachments),
         report=report,
-        body_digest=hashlib.sha256(body).digest(),
+        body_digest=hashlib.sha256(memoryview(content)[at:]).digest(),
         defects=tuple(dict.fromkeys(defects)),
     )
 
@@ -127,13 +129,12 @@ def _date(field: str) -> int | None:
         return None
 
 
-def _bomb(header: Header, body: bytes) -> str:
+def _bomb(header: Header, content: bytes, at: int) -> str:
     """Return why the structure of a mail is not even looked at, or "": the parser recurses, and builds it all first."""
-    low = body.lower()
-    nested = low.count(b"boundary=") + low.count(b"message/rfc822")
+    nested = sum(1 for _ in islice(_NESTS.finditer(content, at), NESTED_MAX + 1))
     if nested > NESTED_MAX:
         return "more nested parts than we read"
-    if "multipart" in header.first("content-type").lower() and body.count(b"\n--") > BOUNDARIES_MAX:
+    if "multipart" in header.first("content-type").lower() and content.count(b"\n--", at) > BOUNDARIES_MAX:
         return "more parts than we read"
     return ""
 
@@ -149,18 +150,19 @@ class _Leaf:
     alternative: bool
 
 
-def _leaves(header: Header, body: bytes, defects: list[str]) -> list[_Leaf]:
+def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list[_Leaf]:
     """Give the parser a header of our own making, so that no header can stop it."""
-    if why := _bomb(header, body):
+    if why := _bomb(header, content, at):
         defects.append(why)
-        return [_Leaf("text/plain", "", "", body[:TEXT_MAX], "", attached=False, alternative=False)]
+        return [_Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, alternative=False)]
     lines = [f"{name}: {header.first(name)}\r\n" for name in _STRUCTURE if header.first(name)]
-    payload = "".join(lines).encode("utf-8", "replace") + b"\r\n" + body
+    # One copy of the octets, and no more: a mail may hold 25 MB.
+    payload = b"".join(("".join(lines).encode("utf-8", "replace"), b"\r\n", memoryview(content)[at:]))
     try:
         tree = fast_mail_parser.parse_email_tree(payload, mode="lazy")
     except fast_mail_parser.ParseError as error:
         defects.append(f"structure cannot be read ({type(error).__name__})")
-        return [_Leaf("text/plain", "", "", body[:TEXT_MAX], "", attached=False, alternative=False)]
+        return [_Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, alternative=False)]
     found: list[_Leaf] = []
     for part, alternative in _walk(tree):
         if len(found) >= PARTS_MAX:

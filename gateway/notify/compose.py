@@ -12,7 +12,7 @@ import email.utils
 import quopri
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.mail.address import Address
@@ -23,6 +23,7 @@ _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}")
 _STRUCTURE = frozenset({"text", "message", "multipart"})
 _PIECE = 60
 _PIECES = re.compile(r"(?:%[0-9A-F]{2}|[^%]){1,20}")
+_LINES = 57 * 4_096  # octets of an attachment that make whole lines of base64
 _OCTETS = "application/octet-stream"
 
 
@@ -66,19 +67,22 @@ def shared_body(text: str, html: str, parts: Sequence[Part]) -> SharedBody:
     The structure is one of two fixed shapes; the encodings are the standard library's, whose
     message classes take thirty times as long for the same octets.
     """
-    alternative = [_text_part("plain", text), _text_part("html", html)]
-    mime, octets = _multipart("alternative", alternative)
+    mime, octets = _multipart("alternative", [[_text_part("plain", text)], [_text_part("html", html)]])
     if parts:
-        mime, octets = _multipart("mixed", [mime + b"\r\n" + octets, *(_attached(part) for part in parts)])
+        mime, octets = _multipart("mixed", [[mime, b"\r\n", octets], *(_attached(part) for part in parts)])
     return SharedBody(b"MIME-Version: 1.0\r\n" + mime, octets, simple_body_hash(octets))
 
 
-def _multipart(kind: str, parts: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """Return the Content-Type field and the octets of a multipart; no line of a part can be its boundary."""
+def _multipart(kind: str, parts: Sequence[Iterable[bytes]]) -> tuple[bytes, bytes]:
+    """Return the Content-Type field and the octets of a multipart, joined once from pieces, for they may be large.
+
+    No line of a part can be its boundary.
+    """
     boundary = f"=_{secrets.token_hex(16)}".encode("ascii")
-    body = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
+    opened = b"--" + boundary + b"\r\n"
+    pieces = (piece for part in parts for piece in (opened, *part, b"\r\n"))
     field = b'Content-Type: multipart/%s;\r\n boundary="%s"\r\n' % (kind.encode("ascii"), boundary)
-    return field, body + b"--" + boundary + b"--\r\n"
+    return field, b"".join((*pieces, b"--", boundary, b"--\r\n"))
 
 
 def _text_part(kind: str, text: str) -> bytes:
@@ -90,7 +94,7 @@ def _text_part(kind: str, text: str) -> bytes:
     return header.encode("ascii") + encoded.replace(b"\n", b"\r\n")
 
 
-def _attached(part: Part) -> bytes:
+def _attached(part: Part) -> Iterator[bytes]:
     main = part.media_type.partition("/")[0]
     # What an outsider called it must not become structure of ours.
     media_type = part.media_type if _MEDIA_TYPE.fullmatch(part.media_type) and main not in _STRUCTURE else _OCTETS
@@ -98,7 +102,9 @@ def _attached(part: Part) -> bytes:
         f"Content-Type: {media_type}\r\nContent-Transfer-Encoding: base64\r\n"
         f"Content-Disposition: attachment{_file_name(part.name)}\r\n\r\n"
     )
-    return header.encode("ascii") + base64.encodebytes(part.content).replace(b"\n", b"\r\n")
+    yield header.encode("ascii")
+    for at in range(0, len(part.content), _LINES):
+        yield base64.encodebytes(part.content[at : at + _LINES]).replace(b"\n", b"\r\n")
 
 
 def _file_name(name: str) -> str:

@@ -30,6 +30,7 @@ from gateway.store.session import Away, Store, Transaction
 from gateway.worker import Traffic, now_ms
 
 BATCH = 25
+TOGETHER = 16 * 1024 * 1024  # octets of bodies in memory at once
 RETRY_MS = 5_000
 ATTACHED_MAX = 20 * 1024 * 1024  # octets of attachments that go along with a message
 READERS_MAX = 100_000  # numbers of readers that are remembered
@@ -88,12 +89,24 @@ class FanOut:
             with self._store.read() as tx:
                 gathered = _gather(tx, self._site, by_id)
             ready: deque[tuple[Claim, Prepared]] = deque()
+            octets = 0
             for message in gathered.messages:
                 self._traffic.give_way()
+                size = sum(kept.size for kept in gathered.attachments.get(message.id, ()))
+                if size >= self._traffic.HEAVY:
+                    self._queue_all(ready)
+                    octets = 0
+                    with self._traffic.carrying(size):
+                        if (prepared := self._try(by_id[message.id], message, gathered)) is not None:
+                            self._queue_all(deque([(by_id[message.id], prepared)]))
+                    continue
                 if (prepared := self._try(by_id[message.id], message, gathered)) is not None:
                     ready.append((by_id[message.id], prepared))
-            while ready:
-                self._queue(ready)
+                    octets += sum(len(body.octets) for body in prepared.bodies)
+                if octets > TOGETHER:
+                    self._queue_all(ready)
+                    octets = 0
+            self._queue_all(ready)
         except Away:
             with self._store.write() as tx:
                 for claimed in claims:
@@ -171,6 +184,10 @@ class FanOut:
             record=record.ref,
             subtype=message.subtype,
         )
+
+    def _queue_all(self, ready: deque[tuple[Claim, Prepared]]) -> None:
+        while ready:
+            self._queue(ready)
 
     def _queue(self, ready: deque[tuple[Claim, Prepared]]) -> None:
         """Queue in one commit until nothing is left, or until another thread wants to write."""

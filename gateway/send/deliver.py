@@ -21,7 +21,7 @@ from pathlib import Path
 from gateway import maillog
 from gateway.alias import Addresses, hide_tags
 from gateway.config import Settings
-from gateway.mail.address import parse_address
+from gateway.mail.address import Address, parse_address
 from gateway.mail.report import read_answer
 from gateway.mail.status import Status
 from gateway.people import People
@@ -36,7 +36,8 @@ from gateway.worker import now_ms
 
 CONNECTIONS = 6
 IN_HAND = 120  # deliveries claimed and not settled
-BODIES_OCTETS = 64 * 1024 * 1024  # of shared bodies that are remembered
+BODIES_OCTETS = 32 * 1024 * 1024  # of shared bodies that are remembered
+LARGE = 256 * 1024  # octets of a body from which on one only is on the wire at a time
 BODIES_AHEAD = 20  # bodies that are read along with a claim
 LEASE_MARGIN_S = 30.0
 IDLE_S = 5.0
@@ -76,6 +77,8 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._large = asyncio.Lock()
+        self._reading = asyncio.Lock()
 
     def start(self) -> None:
         """Begin to hand over."""
@@ -145,7 +148,7 @@ class Sender:
         with self._store.write() as tx:
             claimed = outbox.claim(tx, now_ms(), limit)
             new = list(dict.fromkeys(each.body_id for each in claimed if each.body_id not in self._bodies))
-            return claimed, outbox.bodies(tx, new[:BODIES_AHEAD])
+            return claimed, outbox.bodies(tx, new[:BODIES_AHEAD], LARGE)
 
     async def _connection(self) -> None:
         settings = self._hop.settings
@@ -175,20 +178,30 @@ class Sender:
             return _NOT_INSIDE
         body = self._bodies.get(delivery.body_id)
         if body is None:
-            body = self._remember(delivery.body_id, await asyncio.to_thread(self._body, delivery.body_id))
+            async with self._reading:
+                body = self._remember(delivery.body_id, await asyncio.to_thread(self._body, delivery.body_id))
+        if len(body.octets) <= LARGE:
+            return await self._carry(delivery, recipient, body, connection, claimed)
+        async with self._large:
+            return await self._carry(delivery, recipient, body, connection, claimed)
+
+    async def _carry(
+        self, delivery: Delivery, recipient: Address, body: Body, connection: Connection | None, claimed: float
+    ) -> Status:  # fmt: skip
         header = sign(self._hop.keys, delivery.header, body.signed_hash, delivery.created_at)
-        mail = header + b"\r\n" + body.octets
         return_path = str(self._hop.addresses.return_path(delivery.id)) if delivery.return_path else ""
         if connection is None:
-            await asyncio.to_thread(self._into_maildir, delivery, return_path, mail)
+            await asyncio.to_thread(self._into_maildir, delivery, return_path, header, body)
             return _SENT
         until = claimed + outbox.LEASE / 1000 - LEASE_MARGIN_S
+        mail = header + b"\r\n" + body.octets
         return await connection.hand_over(return_path, recipient, mail, lambda: time.monotonic() < until)
 
-    def _into_maildir(self, delivery: Delivery, return_path: str, mail: bytes) -> None:
+    def _into_maildir(self, delivery: Delivery, return_path: str, header: bytes, body: Body) -> None:
         recipient = parse_address(delivery.recipient)
         if recipient is not None and self._maildir is not None:
             name = f"{delivery.created_at // 1000}.{delivery.id}.{self._hop.addresses.domain}"
+            mail = (header, b"\r\n", body.octets)
             maildir.deliver(self._maildir, recipient, return_path, mail, name)
 
     def _body(self, body_id: int) -> Body:

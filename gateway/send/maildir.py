@@ -6,9 +6,13 @@
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from gateway.mail.address import Address
+
+_AT_ONCE = 1024 * 1024  # octets
 
 
 def folder(root: Path, recipient: Address) -> Path:
@@ -16,8 +20,8 @@ def folder(root: Path, recipient: Address) -> Path:
     return root / recipient.key.replace("/", "%2F")
 
 
-def deliver(root: Path, recipient: Address, return_path: str, mail: bytes, name: str) -> None:
-    """Put a mail into its recipient's Maildir, durably. `name` is the delivery's, the same at a retry."""
+def deliver(root: Path, recipient: Address, return_path: str, mail: Sequence[bytes], name: str) -> None:
+    """Put a mail, in pieces, into its recipient's Maildir, durably. `name` is the delivery's, the same at a retry."""
     box = folder(root, recipient)
     if not (box / "new").is_dir():
         for each in ("tmp", "cur", "new"):
@@ -27,7 +31,8 @@ def deliver(root: Path, recipient: Address, return_path: str, mail: bytes, name:
     temporary = box / "tmp" / name
     trace = f"Return-Path: <{return_path}>\r\nDelivered-To: {recipient}\r\n".encode("ascii")
     with temporary.open("wb") as file:
-        file.write((trace + mail).replace(b"\r\n", b"\n"))  # Maildirs hold the line ends of the system
+        for piece in (trace, *mail):
+            _write(file, piece)
         file.flush()
         os.fsync(file.fileno())
     if any(box.glob(f"cur/{name}*")):
@@ -35,6 +40,16 @@ def deliver(root: Path, recipient: Address, return_path: str, mail: bytes, name:
         return
     temporary.rename(box / "new" / name)
     _sync(box / "new")
+
+
+def _write(file: BinaryIO, octets: bytes) -> None:
+    """Write octets with the line ends of the system, as Maildirs hold them, a part at a time."""
+    at = 0
+    while at < len(octets):
+        end = min(at + _AT_ONCE, len(octets))
+        end -= octets[end - 1 : end] == b"\r" and end < len(octets)  # a line end is never cut
+        file.write(octets[at:end].replace(b"\r\n", b"\n"))
+        at = end
 
 
 def _sync(directory: Path) -> None:

@@ -10,6 +10,7 @@ from gateway.store import content, lease
 from gateway.store.lease import Claim
 from gateway.store.session import Transaction
 from gateway.store.tables import attempt, body, delivery, in_state, message, record
+from gateway.store.tables import content as table_content
 
 WAITING = ("queued", "deferred")
 LEASE = 600_000  # milliseconds: longer than the longest final dot
@@ -17,7 +18,11 @@ _IDS: sa.BindParameter[object] = sa.bindparam("ids", expanding=True)
 _KEEP_BODY = sa.insert(body).returning(body.c.id)
 _QUEUE = sa.insert(delivery)
 _LOAD = sa.select(delivery).where(delivery.c.id.in_(_IDS)).order_by(delivery.c.id)
-_BODIES = sa.select(body).where(body.c.id.in_(_IDS))
+_BODIES = (
+    sa.select(body, table_content.c.size)
+    .join(table_content, table_content.c.digest == body.c.content)
+    .where(body.c.id.in_(_IDS))
+)
 _TRY = sa.insert(attempt)
 _FENCES = sa.select(delivery.c.id, delivery.c.fence).where(delivery.c.id.in_(_IDS)).with_for_update()
 _SETTLE = (
@@ -140,9 +145,10 @@ def _delivery(row: Any, claimed: Claim) -> Delivery:  # noqa: ANN401 (a row of t
     )  # fmt: skip
 
 
-def bodies(tx: Transaction, ids: Iterable[int]) -> dict[int, Body]:
-    """Return shared bodies by id."""
+def bodies(tx: Transaction, ids: Iterable[int], largest: int | None = None) -> dict[int, Body]:
+    """Return shared bodies by id; with `largest` only those of at most so many octets."""
     rows = tx.execute(_BODIES, {"ids": list(set(ids))}).all()
+    rows = [row for row in rows if largest is None or row.size <= largest]
     octets = content.load_many(tx, [row.content for row in rows])
     return {row.id: Body(octets[row.content], row.signed_hash) for row in rows}
 

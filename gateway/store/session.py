@@ -188,7 +188,7 @@ def _open(url: str, folder: Path) -> Store:
     if url.startswith("sqlite:///"):
         path = (folder / url.removeprefix("sqlite:///")).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
-        return Store(_sqlite(path, "BEGIN IMMEDIATE"), _sqlite(path, "BEGIN"), path)
+        return Store(_sqlite(path, "BEGIN IMMEDIATE", 16_000), _sqlite(path, "BEGIN", 4_000), path)
     engine = sa.create_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         pool_size=8,
@@ -200,12 +200,13 @@ def _open(url: str, folder: Path) -> Store:
     return Store(engine, engine, None)
 
 
-def _sqlite(path: Path, begin: str) -> sa.Engine:
+def _sqlite(path: Path, begin: str, cache_kib: int) -> sa.Engine:
     engine = sa.create_engine(
         f"sqlite:///{path}",
         poolclass=sa.QueuePool,
         pool_size=8,
         max_overflow=8,
+        pool_use_lifo=True,  # the same connection again: each has a cache of its own
         connect_args={"timeout": _BUSY_S, "check_same_thread": False, "cached_statements": 512},
     )
 
@@ -216,7 +217,7 @@ def _sqlite(path: Path, begin: str) -> sa.Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "cache_size=-32000",
+            f"cache_size=-{cache_kib}",
             "temp_store=MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")

@@ -14,7 +14,7 @@ NAME = "1764000000.7.sales.example.com"
 
 
 def put(root, to="wang@acme.example", mail=MAIL, name=NAME, path="bounce+7.x@sales.example.com"):
-    maildir.deliver(root, parse_address(to), path, mail, name)
+    maildir.deliver(root, parse_address(to), path, (mail,), name)
 
 
 def box(root, to="wang@acme.example"):
@@ -97,7 +97,7 @@ def test_no_address_leads_outside(tmp_path_factory, local):
 @pytest.mark.parametrize("local", ["../../etc/x", "/etc/x", "a/b", "a/../b", "..", "."])
 def test_a_slash_in_a_local_part_stays_in_the_name(tmp_path, local):
     root = tmp_path / "root"
-    maildir.deliver(root, Address(local, "acme.example"), "", MAIL, NAME)
+    maildir.deliver(root, Address(local, "acme.example"), "", (MAIL,), NAME)
     assert [each.name for each in tmp_path.iterdir()] == ["root"]
     assert len(list(root.glob(f"*/new/{NAME}"))) == 1
 
