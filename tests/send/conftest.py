@@ -47,17 +47,30 @@ class Bench:
             new = NewMessage(made.id, subtype, internal, now_ms(), author, "hello", "text", f"{ref}@sales.example.com")
             return messages.post(tx, new)
 
-    def queue(self, *recipients, internal=False, outsider=False, header=HEADER, body=BODY, **more):
-        """Queue a delivery for each recipient; return their ids."""
+    def queue(self, *recipients, internal=False, outsider=None, header=HEADER, body=BODY, **more):
+        """Queue a delivery for each recipient, outside unless they are one of our people or it is internal."""
         with self.store.write() as tx:
             before = tx.execute(sa.select(sa.func.coalesce(sa.func.max(delivery.c.id), 0))).scalar_one()
             kept = outbox.keep_body(tx, body, simple_body_hash(body))
             new = [
-                NewDelivery(self.messages[internal], internal, outsider, "", each, header, kept, **more)
+                NewDelivery(
+                    self.messages[internal],
+                    internal,
+                    self._outside(each, internal, outsider),
+                    "",
+                    each,
+                    header,
+                    kept,
+                    **more,
+                )
                 for each in recipients
             ]
             outbox.queue(tx, new, now_ms())
         return list(range(before + 1, before + 1 + len(recipients)))
+
+    def _outside(self, email, internal, outsider):
+        outside = not internal and self.site.people.person(email) is None
+        return outside if outsider is None else outsider
 
     def change(self, delivery_id, **values):
         with self.store.write() as tx:
