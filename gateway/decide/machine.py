@@ -3,7 +3,9 @@
 Also what mail may not command though its author may: because it is old, or can be read in two ways.
 """
 
+import difflib
 import email.utils
+import re
 from dataclasses import replace
 
 from gateway.decide.authorise import Wish
@@ -17,6 +19,17 @@ AT_ONCE_MS = 60_000  # a person seldom answers faster, and never several times i
 REPEATED_MS = 2 * 3_600_000
 OLD_MS = 7 * 86_400_000
 SHORT = 20  # letters: so short a thing people do say again ("收到")
+LONG = 40  # letters from which on nearly the same is the same: machines say whom they answer, and about what
+ALIKE = 0.9
+_COMPARED_MAX = 600  # letters
+_LOOKED_MAX = 20_000  # characters
+_DATES = re.compile(  # and times, and numbers: what differs from one answer of a machine to the next
+    r"[a-z]*\d[a-z0-9:./-]*"
+    r"|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:mon|tue|wed|thu|fri|sat|sun)\b"
+    r"|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b"
+    r"|\b(?:jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec)\b|\b[ap]m\b"
+    r"|(?:星期|禮拜|礼拜|週|周)[一二三四五六日天]|[上下]午|[一二三四五六七八九十]{1,3}(?=[月日號号點点時时])"
+)
 _LINE_MAX = 200  # characters of a machine's answer that stand on the record
 REPEATS = "says the same again, at once"
 
@@ -34,7 +47,7 @@ def recognised(tx: Transaction, incoming: Incoming, where: Place, text: str) -> 
         return incoming
     email, since = incoming.identity.email, incoming.now - REPEATED_MS
     before = messages.said_since(tx, where.record.id, email, since)
-    same = {each.parent_id for each in before if _letters(each.text) == letters and each.parent_id is not None}
+    same = {each.parent_id for each in before if each.parent_id is not None and _alike(_letters(each.text), letters)}
     return (
         replace(incoming, automatic=REPEATS)
         if len(same - {parent.id}) >= (2 if len(letters) < SHORT else 1)
@@ -44,7 +57,16 @@ def recognised(tx: Transaction, incoming: Incoming, where: Place, text: str) -> 
 
 def _letters(text: str) -> str:
     """Return the letters of a text, in lower case: a machine's answers differ in dates and numbers."""
-    return "".join(char for char in text.casefold() if char.isalpha())
+    return "".join(char for char in _DATES.sub(" ", text[:_LOOKED_MAX].casefold()) if char.isalpha())
+
+
+def _alike(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    if min(len(one), len(other)) < LONG:
+        return False
+    matcher = difflib.SequenceMatcher(None, one[:_COMPARED_MAX], other[:_COMPARED_MAX], autojunk=False)
+    return matcher.real_quick_ratio() >= ALIKE and matcher.quick_ratio() >= ALIKE and matcher.ratio() >= ALIKE
 
 
 def line(text: str) -> str:
