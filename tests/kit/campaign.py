@@ -27,9 +27,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from gateway.alias import Addresses
-from gateway.keyring import load_keys
 from gateway.config import load as load_settings
 from gateway.document import read as read_document
+from gateway.keyring import load_keys
 from gateway.node import open_site_store
 from gateway.store import followers as store_followers
 from gateway.store import outbox, status, tables

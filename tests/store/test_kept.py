@@ -50,7 +50,11 @@ def test_arrivals_are_split_by_their_size_and_a_large_one_is_alone(store):
     claims = claim(store)
     with store.read() as tx:
         groups = arrivals.by_size(tx, claims, 60)
-    assert [([each.id for each in group.claims], group.octets) for group in groups] == [([1, 2], 30), ([3], 500), ([4, 5], 60)]
+    assert [([each.id for each in group.claims], group.octets) for group in groups] == [
+        ([1, 2], 30),
+        ([3], 500),
+        ([4, 5], 60),
+    ]
 
 
 def test_only_recipients_that_are_not_served_yet_are_served(store):
