@@ -24,7 +24,7 @@ _POST = sa.insert(message).returning(message.c.id)
 _LOAD = sa.select(message).where(message.c.id.in_(_IDS)).order_by(message.c.id)
 _ROOT = (
     sa.select(message.c.original_id, message.c.message_id)
-    .where(message.c.record_id == _THREAD)
+    .where(message.c.record_id == _THREAD, message.c.subtype != NOTE.name)  # nothing of a note is shown outside
     .order_by(message.c.id)
     .limit(1)
 )
