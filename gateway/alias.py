@@ -21,7 +21,8 @@ from gateway.mail.address import Address, parse_address
 from gateway.mail.tag import TAG_LENGTH, Keys, make_tag, read_tag
 from gateway.records.commands import COMMANDS
 
-ACTIONS = frozenset(command.name for command in COMMANDS)
+OFFERS = ("accept", "decline")  # the customer's answers to a quotation
+ACTIONS = frozenset(command.name for command in COMMANDS) | frozenset(OFFERS)
 HELD_ACTIONS = ("release", "drop", "block")
 _BOUNCE = "bounce"
 _REF = r"[a-z][a-z0-9]{0,23}"

@@ -15,8 +15,8 @@ from jinja2.ext import babel_extract
 from pydantic import BaseModel
 
 from gateway.config import Settings
-from gateway.decide import authorise, inspect, place, quoted
-from gateway.notify import context, notice
+from gateway.decide import authorise, inspect, offer, place, quoted
+from gateway.notify import answer, buttons, context, notice
 from gateway.people import _File as PeopleFile
 from gateway.records.kinds import BUILT_IN, Kinds
 from gateway.rules import _File as RulesFile
@@ -251,12 +251,14 @@ def reasons_to_hold() -> set[str]:
     """Every reason a notice of held mail may give, but for those that hold a number or an address."""
     yes_no = (False, True)
     roles = get_args(authorise.Role)
-    questions = itertools.product(roles, yes_no, get_args(authorise.Tag), get_args(authorise.Wish), yes_no, yes_no)
+    questions = itertools.product(
+        roles, yes_no, get_args(authorise.Tag), get_args(authorise.Wish), yes_no, yes_no, yes_no
+    )
     decided = [authorise.authorise(authorise.Question(*each)) for each in questions]
     decided += [authorise.authorise_team(r, authenticated=a, released=b) for r in roles for a in yes_no for b in yes_no]
     told = {
         "an outsider's mail is never a note", "an answer to a note creates nothing outsiders could hear of",
-        "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, place.CHALLENGE, place.SHUNTED,
+        "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, offer.NOT_PROVED, offer.TOO_LATE, place.CHALLENGE, place.SHUNTED,
         "a command counts for seven days, and the mail is older",
         "a command counts where To or Cc name its address, and they do not",
         *(f"a {wish} must be readable in one way only, and the mail is not" for wish in ("note", "command")),
@@ -265,7 +267,16 @@ def reasons_to_hold() -> set[str]:
 
 
 def words_of_code() -> Iterator[tuple[str, str]]:
-    tables = (context._SHOWN_FIELDS, context._REASONS, notice._SUBJECTS, notice._CAUSES, notice._MENDS)
+    tables = (
+        context._SHOWN_FIELDS,
+        context._REASONS,
+        notice._SUBJECTS,
+        buttons.LABELS,
+        answer.TITLES,
+        answer.DESCRIPTIONS,
+        notice._CAUSES,
+        notice._MENDS,
+    )
     yield from (("tables", word) for table in tables for word in table.values())
     yield from (("states", state.capitalize()) for kind in BUILT_IN if kind.prefix for state in kind.states)
     yield from (("withheld", why) for why in (inspect.RUNS, inspect.INFECTED, inspect.UNCHECKED))

@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # Every command is registered by importing its file.
     from gateway.cli import (  # noqa: F401, PLC0415 (importing registers)
         access,
+        commands,
         demo,
         keys,
         lists,

@@ -57,6 +57,11 @@ class Identity:
     away: bool = False
 
     @property
+    def entitled(self) -> bool:
+        """Whether a person may write notes and give commands; an outsider never asks."""
+        return self.person is None or bool({"sales", "sales-admin"} & set(self.person.rights))
+
+    @property
     def disowned(self) -> bool:
         """Whether the author's domain asks that a mail like this be not believed (DMARC)."""
         asked = ("it asks: quarantine", "it asks: reject")

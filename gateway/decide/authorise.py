@@ -23,7 +23,7 @@ class Question:
     """What is known when a mail asks for something on a record.
 
     `disowned` tells that the author's own domain asks that a mail like this be not believed: DMARC
-    fails, and its policy is to quarantine or reject.
+    fails, and its policy is to quarantine or reject. `entitled` tells that a person has the right `sales`.
     """
 
     role: Role
@@ -32,6 +32,7 @@ class Question:
     wish: Wish
     released: bool = False
     disowned: bool = False
+    entitled: bool = True
 
 
 def authorise(question: Question) -> Disposition:
@@ -41,9 +42,7 @@ def authorise(question: Question) -> Disposition:
         return hold("no author", "the mail has not exactly one well-formed From")
     sure = q.authenticated or q.released
     if q.wish in ("note", "command"):
-        if q.role != "person":
-            return hold("not a person", f"a {q.wish} needs one of your own people, and the author is outside")
-        return ACCEPT if sure else hold("not authenticated", f"a {q.wish} needs its author to be authenticated")
+        return _inside_only(q, sure=sure)
     if q.wish == "unfollow" and q.role == "person" and not sure:
         return hold("not authenticated", "a command needs its author to be authenticated")
     if q.released:
@@ -54,6 +53,14 @@ def authorise(question: Question) -> Disposition:
         return ACCEPT
     more = {"own": ", and their domain disowns it", "other": "; the reply address is another reader's", "none": ""}
     return hold("not authenticated", f"nothing proves that the author wrote it{more[q.tag]}")
+
+
+def _inside_only(q: Question, *, sure: bool) -> Disposition:
+    if q.role != "person":
+        return hold("not a person", f"a {q.wish} needs one of your own people, and the author is outside")
+    if not q.entitled:
+        return hold("no right", f"a {q.wish} needs the right sales, and its author has it not")
+    return ACCEPT if sure else hold("not authenticated", f"a {q.wish} needs its author to be authenticated")
 
 
 def authorise_intake(senders: Senders, role: Role, *, authenticated: bool, released: bool) -> Disposition:

@@ -6,8 +6,8 @@ round in circles, mail of blocked authors, floods, and what a checker would not 
 
 import re
 
-from gateway.alias import HeldAddress, ReturnPath
-from gateway.decide import bounce, command, held, intake, thread
+from gateway.alias import OFFERS, HeldAddress, ReturnPath
+from gateway.decide import bounce, command, held, intake, offer, thread
 from gateway.decide.place import Incoming, find_place, tell_held
 from gateway.decide.post import Desk
 from gateway.decide.read import Read
@@ -150,6 +150,8 @@ def _record(tx: Transaction, desk: Desk, incoming: Incoming, ref: str, action: s
     place = find_place(tx, desk, incoming, ref, action, reader)
     if place is None:
         return Settled("held", "unknown address", f"there is no record {ref}")
-    if action in ("follow", "unfollow"):
-        return command.follow(tx, desk, incoming, place)
+    if action in OFFERS:
+        return offer.answer(tx, desk, incoming, place)
+    if action and action != NOTE.name:
+        return command.by_address(tx, desk, incoming, place)
     return thread.write(tx, desk, incoming, place)

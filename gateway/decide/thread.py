@@ -7,6 +7,7 @@ from gateway.alias import RecordAddress
 from gateway.decide import command, machine
 from gateway.decide.authorise import Question, Wish, authorise, authorise_team
 from gateway.decide.disposition import Disposition, hold
+from gateway.decide.execute import Mistake
 from gateway.decide.intake import ADDED_MAX
 from gateway.decide.place import Incoming, Place, keep_aside, keep_challenge, named
 from gateway.decide.post import Desk, Text, post
@@ -41,7 +42,7 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
     own = text if incoming.identity.person is not None and not is_note and not incoming.automatic else ""
-    if (mistake := command.mistake(desk, where, given, own)) is not None:
+    if (mistake := command.mistake(where, given, own)) is not None:
         return command.refuse(tx, incoming, where, mistake)
     said = _said(desk, incoming, where, given, text, reply.quoted, is_note=is_note)
     checked = said if is_note else careful(tx, desk, incoming, where, said)
@@ -51,12 +52,25 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     effect = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest)
     if effect == "repeated":
         return Settled("done", "duplicate", "the same mail stands there already", where.record.id)
-    command.carry_out(tx, incoming, where, given, _strangers(desk, incoming) if is_note else ())
-    if given and not text.strip() and not incoming.mail.attachments and not command.note_words(given):
-        return Settled("done", "command", "", where.record.id)
-    said = checked
     if effect == "other body":
-        said = _with_defect(said, "another mail with this Message-ID says something else")
+        checked = _with_defect(checked, "another mail with this Message-ID says something else")
+    return _act(tx, desk, incoming, where, given, checked, is_note=is_note)
+
+
+def _act(
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, given: Sequence[Given], said: Text, *, is_note: bool
+) -> Settled:  # fmt: skip
+    """Carry out what a mail commands, then post what it says."""
+    # What is said in a note goes along with nothing: a mail may hold `/note` and `/send`.
+    along = Text() if is_note else _along(incoming, said)
+    made = command.carry_out(tx, desk, incoming, where, given, _strangers(desk, incoming) if is_note else [], along)
+    if isinstance(made, Mistake):
+        return command.refuse(tx, incoming, where, made)
+    where = replace(where, record=made.record)
+    if made.spoken is not None and not is_note:
+        return Settled("posted", record_id=where.record.id, message_id=made.spoken)
+    if given and not said.text.strip() and not incoming.mail.attachments:
+        return Settled("done", "command", "", where.record.id)
     incoming = machine.recognised(tx, incoming, where, said.text)
     posted = _post(tx, desk, incoming, where, is_note=is_note, said=said)
     return replace(posted, cause="automatic" if incoming.automatic else "")
@@ -77,6 +91,16 @@ def _said(
 
 def _asks_note(text: str) -> bool:
     return command.asks_note(split_commands(text)[0])
+
+
+def _along(incoming: Incoming, said: Text) -> Text:
+    """Return what a mail says as the text of an event that one of its commands is."""
+    identity = incoming.identity
+    details = replace(said.details, authenticated=identity.how, results=tuple(str(e) for e in identity.results))
+    return replace(
+        said, original_id=incoming.mail.message_id, arrival_id=incoming.arrival.id, details=details,
+        vouched=identity.authenticated,
+    )  # fmt: skip
 
 
 def _strangers(desk: Desk, incoming: Incoming) -> list[str]:
@@ -102,7 +126,9 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
     if where.record.kind == TEAM and where.tag != "own":
         decided = authorise_team(where.role, authenticated=identity.authenticated, released=released)
     else:
-        asked = Question(where.role, identity.authenticated, where.tag, wish, released, identity.disowned)
+        asked = Question(
+            where.role, identity.authenticated, where.tag, wish, released, identity.disowned, identity.entitled
+        )
         decided = authorise(asked)
     if decided.name == "accept" and not released:
         decided = machine.why_not(incoming, wish, named=bool(named(desk, incoming, where.record))) or decided

@@ -5,10 +5,10 @@ What an outsider's template is given holds nothing that only those inside may kn
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from gateway.alias import Addresses
 from gateway.mail.address import mixes_scripts
+from gateway.notify import buttons
 from gateway.notify.recipients import Chosen, Heard
 from gateway.notify.render import Renderer, Value
 from gateway.records.conditions import number
@@ -54,7 +54,7 @@ class Told:
 class Audience:
     """What readers share a body by: language, inside or outside, why they hear, whether they follow.
 
-    `reader` is set only where the body holds a reader's own tag.
+    `reader` is set only where the body holds a reader's own tag; `commands` tells that they may give any.
     """
 
     language: str
@@ -62,12 +62,18 @@ class Audience:
     reason: str
     follows: bool
     reader: str = ""
+    commands: bool = False
 
 
-def audience(site: Site, heard: Heard) -> Audience:
-    """Return the audience a reader belongs to. An outsider who follows gets a tag to unfollow by."""
-    personal = heard.reader if heard.outsider and heard.follows else ""
-    return Audience(site.language(heard.language), heard.outsider, heard.reason.code, heard.follows, personal)
+def audience(site: Site, told: Told, heard: Heard) -> Audience:
+    """Return the audience a reader belongs to. An outsider who follows, or is offered something, gets a tag."""
+    offered = told.message.subtype == "quotation.sent" and told.record.customer.owns(heard.email)
+    personal = heard.reader if heard.outsider and (heard.follows or offered) else ""
+    person = site.people.by_key.get(heard.who) if not heard.outsider else None
+    may = person is not None and bool({"sales", "sales-admin"} & set(person.rights))
+    return Audience(
+        site.language(heard.language), heard.outsider, heard.reason.code, heard.follows, personal, commands=may
+    )
 
 
 def build(
@@ -91,7 +97,7 @@ def build(
         "author": _with_address(site, message),
         "text": message.text,
         "note": message.subtype == "note",
-        "changes": [_shown_change(site, renderer, language, change) for change in changes],
+        "changes": [shown_change(site, renderer, language, change) for change in changes],
         "stage": record.fields.get("stage", "")[:FIELD_SHOWN_MAX],
         "lost_reason": record.fields.get("reason", "")[:FIELD_SHOWN_MAX] if inside else "",
         "salesperson": _name(site, record.salesperson),
@@ -110,8 +116,20 @@ def build(
         "goes_to_customer": inside and message.author.outsider and message.subtype == "discussion",
         "reason": words(_REASONS.get(whose.reason, "you follow this record")),
         "alias": str(addresses.alias(record.ref)),
+        "buttons": _buttons(site, addresses, words, told, whose, tag),
         **_links(addresses, record, whose, tag),
     }
+
+
+def _buttons(
+    site: Site, addresses: Addresses, words: Callable[[str], str], told: Told, whose: Audience, tag: int | None
+) -> list[Value]:  # fmt: skip
+    """What the reader may do from here."""
+    if whose.commands:
+        return buttons.for_insiders(addresses, site.rules.kinds, site.rules.lead_stages, told.record, words)
+    if whose.outsider and tag is not None and told.message.subtype == "quotation.sent":
+        return buttons.for_customer(addresses, told.record, tag, words)
+    return []
 
 
 def _links(addresses: Addresses, record: Record, whose: Audience, tag: int | None) -> Mapping[str, Value]:
@@ -120,17 +138,11 @@ def _links(addresses: Addresses, record: Record, whose: Audience, tag: int | Non
     follow = addresses.alias(record.ref, "follow")
     offered = whose.follows or not whose.outsider
     return {
-        "unfollow": _mailto(str(unfollow), f"Unfollow {record.ref}") if offered else "",
+        "unfollow": buttons.link(str(unfollow), f"Unfollow {record.ref}") if offered else "",
         "unfollow_address": str(unfollow) if offered else "",
-        "follow": "" if whose.outsider else _mailto(str(follow), f"Follow {record.ref}", "discussion"),
+        "follow": "" if whose.outsider else buttons.link(str(follow), f"Follow {record.ref}", "discussion"),
         "follow_address": "" if whose.outsider else str(follow),
     }
-
-
-def _mailto(address: str, subject: str, body: str = "") -> str:
-    """Return a mailto: link (RFC 6068) that opens a mail ready to send."""
-    link = f"mailto:{quote(address, safe='@')}?subject={quote(subject)}"
-    return f"{link}&body={quote(body)}" if body else link
 
 
 def shown_author(site: Site, message: Message) -> str:
@@ -175,7 +187,8 @@ def _is_shown(change: Change, subtype: Subtype, *, inside: bool) -> bool:
     return inside or change.name in ("amount", "valid_until")
 
 
-def _shown_change(site: Site, renderer: Renderer, language: str, change: Change) -> dict[str, Value]:
+def shown_change(site: Site, renderer: Renderer, language: str, change: Change) -> dict[str, Value]:
+    """Return a change as people read it: what it is called, and both values."""
     words = renderer.words(language)
     label = words(_SHOWN_FIELDS[change.name]) if change.name in _SHOWN_FIELDS else change.name
     values = [change.old, change.new]

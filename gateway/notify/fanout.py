@@ -145,7 +145,7 @@ class FanOut:
             to = parse_address(heard.email)
             if to is None:
                 continue
-            whose = context.audience(self._site, heard)
+            whose = context.audience(self._site, told, heard)
             number = numbers[heard.reader]
             if whose not in index:
                 values = context.build(

@@ -9,19 +9,22 @@ from gateway import maillog
 from gateway.alias import HELD_ACTIONS, Addresses
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
-from gateway.notify.compose import Envelope, header, shared_body, shared_fields
-from gateway.notify.context import subject_of
+from gateway.notify import answer
+from gateway.notify.answer import Asked
+from gateway.notify.compose import Envelope, Part, header, shared_body, shared_fields
+from gateway.notify.context import shown_change, subject_of
 from gateway.notify.render import Renderer, Value
+from gateway.records.lifecycle import Change
 from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store import notices, outbox, records
 from gateway.store.notices import Notice
 from gateway.store.outbox import NewDelivery
-from gateway.store.session import Away, Store
+from gateway.store.session import Away, Store, Transaction
 from gateway.worker import now_ms
 
 RETRY_MS = 5_000
-_REPLIED = frozenset({"transcript", "refused", "decision"})
+_REPLIED = frozenset({"transcript", "refused", "decision", "offer", "answer"})
 _SUBJECTS = {
     "refused": "Your mail was not taken",
     "failed": "A mail could not be delivered",
@@ -30,6 +33,7 @@ _SUBJECTS = {
     "reload": "The rules in force were kept: the edit has errors",
     "suppressed": "No more mail goes to an address",
     "decision": "About a held mail",
+    "answer": "What you asked for",
 }
 # What became of a mail, as a salesperson understands it, and what to do.
 _CAUSES = {
@@ -59,9 +63,10 @@ def send(
         try:
             with store.read() as tx:
                 found = records.load(tx, [each.record_id]) if each.record_id else {}
-            record = found.get(each.record_id or 0)
+                record = found.get(each.record_id or 0)
+                shown = _answered(tx, site, addresses, renderer, each, record)
             number = reader([f"person:{each.who}"])[f"person:{each.who}"] if record and each.who else None
-            block, body = _compose(site, addresses, renderer, each, record, number)
+            block, body = _compose(site, addresses, renderer, each, record, number, shown)
             with store.write() as tx:
                 if notices.fanned_out(tx, each.claim):
                     kept = outbox.keep_body(tx, body.octets, body.signed_hash)
@@ -77,19 +82,35 @@ def send(
                 notices.postpone(tx, each.claim, now_ms() + RETRY_MS)
 
 
-def _compose(
-    site: Site, addresses: Addresses, renderer: Renderer, each: Notice, record: Record | None, number: int | None
-) -> tuple[bytes, Any]:
+Shown = tuple[Sequence[Value], Sequence[Part]]
+_NOTHING: Shown = ((), ())
+
+
+def _answered(
+    tx: Transaction, site: Site, addresses: Addresses, renderer: Renderer, each: Notice, record: Record | None
+) -> Shown:  # fmt: skip
+    """Return what somebody asked for, as the store has it now."""
     person = site.people.by_key.get(each.who)
-    language = site.language(person.language if person else None)
+    if each.kind != "answer" or person is None:
+        return _NOTHING
+    asked = Asked(each.data["asked"], person, site.language(person.language), record)
+    return answer.sections(tx, site, addresses, renderer, asked)
+
+
+def _compose(
+    site: Site, addresses: Addresses, renderer: Renderer, each: Notice, record: Record | None, number: int | None,
+    shown: Shown = _NOTHING,
+) -> tuple[bytes, Any]:  # fmt: skip
+    person = site.people.by_key.get(each.who)
+    theirs = record.customer.language if record and record.customer.owns(each.email) else None
+    language = site.language(person.language if person else theirs)
     to = parse_address(each.email)
     if to is None:
         message = f"{each.email!r} is no address"
         raise ValueError(message)
-    text, html = renderer.body(
-        [f"notice/{each.kind}"], language, _context(site, addresses, renderer, language, each, record)
-    )
-    body = shared_body(text, html, [])
+    values = _context(site, addresses, renderer, language, each, record) | {"sections": list(shown[0])}
+    text, html = renderer.body([f"notice/{each.kind}"], language, values)
+    body = shared_body(text, html, shown[1])
     answers = str(each.data.get("answers", ""))
     subject = (
         subject_of(record, answers=True) if record else renderer.words(language)(_SUBJECTS.get(each.kind, "Replygate"))
@@ -126,6 +147,12 @@ def _context(
     if "answer" in each.data:
         cause = str(each.data.get("cause", "other"))
         data["why"], data["mend"] = words(_CAUSES.get(cause, "")), words(_MENDS.get(cause, ""))
+    if each.kind == "offer":
+        data["inside"] = bool(each.who)
+    if each.kind == "transcript":
+        changes = [Change(*change) for change in each.data.get("changes", ())]
+        data["changes"] = [shown_change(site, renderer, language, change) for change in changes]
+        data["problem"] = str(each.data.get("problem", ""))
     if "at" in each.data:
         data["at"] = renderer.time(language, int(each.data["at"]))
     return {
@@ -135,6 +162,7 @@ def _context(
         "kind": kinds.by_name[record.kind].label(language) if record and record.kind in kinds.by_name else "",
         "alias": str(addresses.alias(record.ref)) if record else "",
         "note_alias": str(addresses.alias(record.ref, "note")) if record else "",
+        "sections": [],
         **data,
     }
 

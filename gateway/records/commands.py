@@ -14,17 +14,52 @@ from gateway.mail.address import without_unseen
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command by its English name, with its Chinese one, and what it takes."""
+    """A command by its English name, with its Chinese one, and what it takes.
+
+    `kinds` are the kinds of record it is for, empty for any; `event` is what happens by it, where it
+    is a transition; `asks` tells that it changes nothing and is answered.
+    """
 
     name: str
     chinese: str
     takes: str = ""
+    kinds: frozenset[str] = frozenset()
+    event: str = ""
+    asks: bool = False
+
+
+def _for(kind: str, name: str, chinese: str, event: str, takes: str = "") -> Command:
+    return Command(name, chinese, takes, frozenset({kind}), f"{kind}.{event}")
 
 
 NOTE = Command("note", "備註")
+SEND = Command("send", "送出", "[ADDRESS…]", frozenset({"quotation", "invoice"}))
 FOLLOW = Command("follow", "訂閱", "[SUBTYPE…]")
 UNFOLLOW = Command("unfollow", "取消訂閱", "[SUBTYPE…]")
-COMMANDS = (NOTE, FOLLOW, UNFOLLOW)
+CONFIRM = _for("quotation", "confirm", "確認", "confirmed")
+CANCEL = _for("quotation", "cancel", "取消", "cancelled")
+STAGE = _for("lead", "stage", "階段", "stage", "NAME")
+WON = _for("lead", "won", "贏得", "won")
+LOST = _for("lead", "lost", "失去", "lost", "REASON")
+RESTORE = _for("lead", "restore", "恢復", "restored")
+VALIDATE = _for("invoice", "validate", "過帳", "validated")
+PAID = _for("invoice", "paid", "已付款", "paid")
+SET = Command("set", "設定", "FIELD VALUE")
+ASSIGN = Command("assign", "指派", "PERSON")
+TEAM = Command("team", "團隊", "TEAM")
+ADD = Command("add", "加入", "WHO [SUBTYPE…]")
+REMOVE = Command("remove", "移除", "WHO")
+SHOW = Command("show", "查看", asks=True)
+HISTORY = Command("history", "歷史", asks=True)
+FOLLOWERS = Command("followers", "訂閱者", asks=True)
+WHY = Command("why", "原因", asks=True)
+LIST = Command("list", "列表", asks=True)
+HELP = Command("help", "說明", asks=True)
+COMMANDS = (
+    NOTE, FOLLOW, UNFOLLOW, SEND, CONFIRM, CANCEL, STAGE, WON, LOST, RESTORE, VALIDATE, PAID,
+    SET, ASSIGN, TEAM, ADD, REMOVE, SHOW, HISTORY, FOLLOWERS, WHY, LIST, HELP,
+)  # fmt: skip
+BY_NAME = {command.name: command for command in COMMANDS}
 _MEANT_NOTE = re.compile(r"[*_>\"'`\s]*[/\\⁄∕](?:note\b|備註)", re.IGNORECASE)
 _BY_WORD = {word: command for command in COMMANDS for word in (command.name, command.chinese)}
 
@@ -41,6 +76,11 @@ class Given:
     def nearest(self) -> Sequence[str]:
         """The words that come nearest to one we do not know, best first, at most three."""
         return [f"/{word}" for word in difflib.get_close_matches(self.word, _BY_WORD, 3, 0.4)]
+
+
+def needs(command: Command) -> int:
+    """Return how many words a command needs behind it."""
+    return sum(1 for word in command.takes.split() if not word.startswith("["))
 
 
 def split_commands(text: str) -> tuple[tuple[Given, ...], str]:
@@ -81,7 +121,7 @@ def _looks_given(line: str) -> bool:
 
 def _read(line: str) -> Given:
     word, *arguments = line.split()
-    word = word.lower()
+    word = word.lower().rstrip(":：")
     command = _BY_WORD.get(word)
     if command is None:
         longest = max((w for w in _BY_WORD if not w.isascii() and word.startswith(w)), key=len, default="")

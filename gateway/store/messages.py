@@ -12,7 +12,7 @@ from gateway.records.lifecycle import Change
 from gateway.store import content, lease
 from gateway.store.lease import Claim
 from gateway.store.session import Transaction
-from gateway.store.tables import attachment, effect, message
+from gateway.store.tables import arrival, attachment, effect, message
 
 PENDING = ("pending",)
 LEASE = 120_000  # milliseconds
@@ -221,6 +221,28 @@ def attachments(tx: Transaction, message_ids: Iterable[int]) -> dict[int, list[K
     for row in tx.execute(_ATTACHMENTS, {"ids": list(set(message_ids))}):
         found.setdefault(row.message_id, []).append(Kept(row.name, row.media_type, row.size, row.content))
     return found
+
+
+def original(tx: Transaction, message_id: int) -> bytes | None:
+    """Return the mail that a message was, as it was received; None for an event."""
+    query = (
+        sa.select(arrival.c.content)
+        .join(message, message.c.arrival_id == arrival.c.id)
+        .where(message.c.id == message_id)
+    )
+    digest = tx.execute(query).scalar()
+    return content.load(tx, digest) if digest is not None else None
+
+
+def shown_attachments(tx: Transaction, record_id: int) -> list[Kept]:
+    """Return the attachments of a thread, newest first, but for those of notes."""
+    query = (
+        sa.select(attachment)
+        .join(message, message.c.id == attachment.c.message_id)
+        .where(message.c.record_id == record_id, message.c.subtype != NOTE.name)
+        .order_by(attachment.c.id.desc())
+    )
+    return [Kept(row.name, row.media_type, row.size, row.content) for row in tx.execute(query)]
 
 
 def claim_effect(

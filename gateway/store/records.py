@@ -55,6 +55,12 @@ def listed(tx: Transaction, kind: str = "", state: str = "", team: str = "", lim
     return [_record(row) for row in tx.execute(query)]
 
 
+def of_person(tx: Transaction, person: str, limit: int) -> list[Record]:
+    """Return the records of a salesperson, newest first."""
+    query = sa.select(record).where(record.c.salesperson == person).order_by(record.c.id.desc()).limit(limit)
+    return [_record(row) for row in tx.execute(query)]
+
+
 def next_ref(tx: Transaction, kind: Kind, is_taken: Callable[[str], bool]) -> str:
     """Return the next free reference of a kind: its prefix and at least five digits."""
     insert_new(tx, counter, [{"name": kind.name, "last": 0}])

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import sqlalchemy as sa
 
-from gateway.alias import ACTIONS, HELD_ACTIONS
+from gateway.alias import ACTIONS, HELD_ACTIONS, OFFERS
 from gateway.decide.authorise import Question, Role, Tag, Wish, authorise
 from gateway.mail.tag import Keys
 from gateway.records.kinds import NOTE
@@ -257,7 +257,7 @@ def test_A12_a_customer_who_is_no_more_the_records_is_a_stranger_with_their_old_
 
 
 @pytest.mark.parametrize(
-    "action", sorted({"confirm", "cancel", "send", "accept", "revoke", "erase", "export", "admin"})
+    "action", sorted({"revoke", "erase", "export", "admin", "release", "migrate", "serve", "reload"})
 )
 def test_A19_an_address_commands_only_what_stands_in_the_list(made, action):
     assert action not in ACTIONS
@@ -267,7 +267,7 @@ def test_A19_an_address_commands_only_what_stands_in_the_list(made, action):
 
 @pytest.mark.parametrize("role", AUTHORS)
 @pytest.mark.parametrize("sure", [True, False])
-@pytest.mark.parametrize("action", sorted(ACTIONS))
+@pytest.mark.parametrize("action", sorted(ACTIONS - set(OFFERS)))
 def test_A19_what_the_command_line_may_a_mail_may_by_authorise_alone(made, action, role, sure):
     """`follow`, `unfollow` and notes of the command line, by mail: what happens is what the table says."""
     let_disown(made, disowned=False)
@@ -278,7 +278,7 @@ def test_A19_what_the_command_line_may_a_mail_may_by_authorise_alone(made, actio
     decided = authorise(Question(role, sure, "none", wish))
     became = made.write(author, f"s00001-{action}@{D}", "hello", sure=sure)
     if decided.name == "accept":
-        assert became in {("posted", ""), ("done", "command")}
+        assert became in {("posted", ""), ("done", "command"), ("done", "mistake")}
         return
     assert became == ("held", decided.cause)
     after = made.dump()

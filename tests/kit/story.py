@@ -4,6 +4,7 @@ See tests/README.md for the steps and the words in braces.
 """
 
 import asyncio
+import email.utils
 import json
 import re
 import shlex
@@ -24,7 +25,7 @@ from tests.kit.node import Node, replygate, write_site
 from tests.kit.sink import Received, start
 from tests.kit.zone import Zone
 
-_WORD = re.compile(r"\{(reply|id|unfollow|path|subject|release|drop|block) ([^}\s]+)\}")
+_WORD = re.compile(r"\{(reply|id|unfollow|path|subject|release|drop|block|accept|decline) ([^}\s]+)\}")
 
 
 class SinkThread:
@@ -224,6 +225,7 @@ class Story:
 
     def fill(self, text: str) -> str:
         """Put in place of words in braces what somebody last got: `{reply chia@example.com}`."""
+        text = text.replace("{now}", email.utils.formatdate())
         if not _WORD.search(text):
             return text
         self.collect_quietly()
@@ -243,6 +245,10 @@ class Story:
                     return last[-1].path
                 case "subject":
                     return str(mail["Subject"])
+                case "accept" | "decline" as answer:
+                    found = re.findall(rf"\S+-{answer}\+[a-z2-7]{{25}}@sales\.example\.com", last[-1].text)
+                    assert found, f"{match[2]} was offered nothing to {answer}"
+                    return str(found[0])
                 case action:
                     found = re.findall(rf"held-{action}\+\S+@sales\.example\.com", last[-1].text)
                     assert found, f"{match[2]} was offered nothing to {action}"

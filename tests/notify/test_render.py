@@ -223,6 +223,8 @@ NOTICES = {
         {"recipient": "x@y", "answer": "550 no", "cause": cause, "subject": "S", "at": 1_764_000_000_000}
         for cause in get_args(Cause)
     ],
+    "answer": [{"asked": ["help", "list"]}],
+    "offer": [{"what": what, "who": "wang@acme.example"} for what in ("accept", "decline")],
     "suppressed": [{"recipient": "x@y", "answer": "550 no", "cause": "address", "subject": "S", "at": 1}],
     "decision": [
         {"what": f"held {what}", "subject": "S", "id": "7"} for what in ("release", "drop", "block", "gone", "may not")
@@ -255,7 +257,7 @@ def test_every_notice_has_words_in_every_language(house, renderer, addresses, ki
     text, html = renderer.body([f"notice/{kind}"], language, values)
     assert text.strip()
     assert f'<html lang="{language}">' in html
-    if language == "zh-TW":
+    if language == "zh-TW" and kind != "answer":  # its words are its sections, of which there are none here
         assert any("\u4e00" <= char <= "\u9fff" for char in text.partition("-- ")[0])
 
 

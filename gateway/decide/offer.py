@@ -1,0 +1,102 @@
+"""The customer's yes or no to a quotation, by the button in the mail that brought it.
+
+A yes that is proved, in time, of a quotation that is still open confirms it, and keeps the original
+octets with what proved them. Any other is kept for the salesperson, who lets it through or not.
+"""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from gateway.decide import thread
+from gateway.decide.place import Incoming, Place, tell_held
+from gateway.decide.post import Desk, Text, happen
+from gateway.following import Grant
+from gateway.mail.quoting import split_reply
+from gateway.records.kinds import QUOTATION
+from gateway.records.lifecycle import Edit, Refusal
+from gateway.store import audit, messages, notices
+from gateway.store.arrivals import Settled
+from gateway.store.messages import Author, Details
+from gateway.store.notices import NewNotice
+from gateway.store.session import Transaction
+
+ACCEPT = "accept"
+NOT_PROVED = "the customer's answer to the offer is not proved; let it through if it is theirs"
+TOO_LATE = "the customer's yes came after the last day of the offer; let it through if it still holds"
+_EVENTS = {ACCEPT: "quotation.confirmed", "decline": "quotation.cancelled"}
+_OPEN = ("draft", "sent")
+
+
+def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
+    """Take the answer of a customer to a quotation; of anybody else it is a mail to the thread."""
+    record = where.record
+    if incoming.automatic:
+        return Settled("done", "automatic", incoming.automatic, record.id)
+    if where.role != "customer" or record.kind != QUOTATION.name or record.state not in _OPEN:
+        return thread.write(tx, desk, incoming, replace(where, action=""))
+    released = incoming.recipient.released
+    if not incoming.identity.authenticated and not released:
+        return _ask(tx, desk, incoming, where, "acceptance", NOT_PROVED)
+    if where.action == ACCEPT and not released and _is_late(desk, where, incoming.now):
+        return _ask(tx, desk, incoming, where, "too late", TOO_LATE)
+    scope = f"record:{record.id}:{where.action}"
+    if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
+        return Settled("done", "duplicate", "the same answer was taken already", record.id)
+    return _take(tx, desk, incoming, where)
+
+
+def _ask(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, cause: str, reason: str) -> Settled:
+    salesperson = desk.site.people.by_key.get(where.record.salesperson)
+    tell_held(tx, desk, incoming, reason, where.record, [salesperson.key] if salesperson else [])
+    return Settled("held", cause, reason, where.record.id)
+
+
+def _is_late(desk: Desk, where: Place, now: int) -> bool:
+    try:
+        last = date.fromisoformat(where.record.fields.get("valid_until", "")[:10])
+    except ValueError:
+        return False
+    zone = ZoneInfo(desk.site.settings.site.timezone)
+    return datetime.fromtimestamp(now / 1000, UTC).astimezone(zone).date() > last
+
+
+def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
+    identity, mail, record = incoming.identity, incoming.mail, where.record
+    author = Author("", identity.name, identity.email)
+    how = identity.how or "released"
+    said = Text(
+        text=desk.addresses.untagged(split_reply(mail.text).text),
+        subject=desk.addresses.untagged(mail.subject),
+        attachments=incoming.attachments,
+        original_id=mail.message_id,
+        arrival_id=incoming.arrival.id,
+        vouched=identity.authenticated,
+        details=Details(
+            defects=mail.defects, authenticated=how, withheld=incoming.withheld,
+            results=tuple(str(each) for each in identity.results),
+        ),
+    )  # fmt: skip
+    subtype = desk.site.rules.kinds.subtypes[_EVENTS[where.action]]
+    posted = happen(tx, desk, record, subtype, Edit(), author, said, incoming.now)
+    if isinstance(posted, Refusal):
+        return thread.write(tx, desk, incoming, replace(where, action=""))
+    proof = {"mail": mail.message_id, "sha256": incoming.arrival.digest.hex(), "how": how}
+    audit.append(tx, identity.email, f"offer {where.action}", record.ref, incoming.now, **proof)
+    _tell(tx, desk, incoming, where, subtype.name)
+    return Settled("posted", record_id=record.id, message_id=posted.message)
+
+
+def _tell(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, event: str) -> None:
+    """Confirm the answer to both sides: the customer, and the salesperson who would not hear of the event."""
+    record = where.record
+    data = {"what": where.action, "answers": incoming.mail.message_id, "who": incoming.identity.email}
+    if incoming.identity.authenticated:
+        notices.add(tx, NewNotice("offer", "", incoming.identity.email, data, record.id), incoming.now)
+    salesperson = desk.site.people.by_key.get(record.salesperson)
+    hears = any(
+        follower.who == record.salesperson and isinstance(follower.heard(event, record), Grant)
+        for follower in where.followers
+    )
+    if salesperson is not None and not hears:
+        notices.add(tx, NewNotice("offer", salesperson.key, salesperson.email[0], data, record.id), incoming.now)

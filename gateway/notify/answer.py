@@ -1,0 +1,198 @@
+"""What somebody inside asked of the gateway: a record, its followers, why somebody heard, their open records, help.
+
+Sections of lines in the reader's language, and for the history the thread itself as an mbox.
+
+*Standards:* RFC 4155 (mbox).
+"""
+
+import email.utils
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.alias import Addresses
+from gateway.following import followers
+from gateway.notify import buttons, context
+from gateway.notify.compose import Part
+from gateway.notify.render import Renderer, Value
+from gateway.people import Person
+from gateway.records.commands import COMMANDS, Command
+from gateway.records.kinds import TEAM, matches
+from gateway.records.lifecycle import Change, shown_party
+from gateway.records.record import Record
+from gateway.site import Site
+from gateway.store import followers as store_followers
+from gateway.store import messages, records
+from gateway.store.messages import Message
+from gateway.store.session import Transaction
+
+SUMMARY_MAX = 30  # messages that a history sums up in its text
+_TEXT_MAX = 300
+_MBOX_MAX = 15 * 1024 * 1024  # octets of a thread that are attached, the newest
+_LISTED_MAX = 100
+_CLOSED = frozenset({"cancelled", "lost", "paid"})
+TITLES = {
+    "show": "The record", "history": "The thread", "followers": "Who follows it",
+    "why": "Who heard of the last message", "list": "Your open records", "help": "What you can do here",
+}  # fmt: skip
+DESCRIPTIONS = {
+    "note": "the text is an internal note; no customer ever sees it",
+    "send": "send it to the customer, with the PDF of this mail or the newest on the record; the text goes along",
+    "confirm": "the customer ordered", "cancel": "it comes to nothing", "stage": "move the lead to another stage",
+    "won": "the lead is won", "lost": "the lead is lost, and why", "restore": "take a lost lead up again",
+    "validate": "the invoice is final; it goes to the customer", "paid": "the invoice is paid",
+    "set": "write a field: amount, currency, valid_until, title …; - empties it", "assign": "give it to somebody",
+    "team": "give it to another team", "follow": "hear of it; of certain things only, if you name them",
+    "unfollow": "hear of it no longer", "add": "let somebody else hear of it",
+    "remove": "let somebody no longer hear of it",
+    "show": "see the record as it stands", "history": "get the whole thread", "followers": "see who follows it",
+    "why": "see who heard of the last message, who did not, and why", "list": "see your open records",
+    "help": "get this mail",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to answer: the names of the commands that asked, by whom, in which language, about which record."""
+
+    names: Sequence[str]
+    person: Person
+    language: str
+    record: Record | None
+
+
+def sections(
+    tx: Transaction, site: Site, addresses: Addresses, renderer: Renderer, asked: Asked
+) -> tuple[list[Value], list[Part]]:  # fmt: skip
+    """Return the sections that answer, each with its title and lines, and what is attached."""
+    words = renderer.words(asked.language)
+    found: list[Value] = []
+    parts: list[Part] = []
+    for name in dict.fromkeys(asked.names):
+        record = asked.record
+        rows: list[Value] = []
+        if name == "help":
+            rows = _help(addresses, words, record)
+        elif name == "list":
+            rows = _list(tx, addresses, asked.person)
+        elif record is not None:
+            rows = _about(tx, site, renderer, asked, record, name)
+            if name == "history":
+                parts.append(Part(f"{record.ref}.mbox", "application/mbox", _mbox(tx, addresses, record)))
+        found.append({"title": words(TITLES[name]), "rows": rows})
+    return found, parts
+
+
+def _about(
+    tx: Transaction, site: Site, renderer: Renderer, asked: Asked, record: Record, name: str
+) -> list[Value]:  # fmt: skip
+    words = renderer.words(asked.language)
+    match name:
+        case "show":
+            return _show(site, renderer, asked.language, record)
+        case "followers":
+            return _followers(tx, site, record)
+        case "why":
+            return _why(words, messages.thread(tx, record.id, 1))
+        case _:
+            return [_summed_up(renderer, asked.language, each) for each in messages.thread(tx, record.id, SUMMARY_MAX)]
+
+
+def _row(text: str, link: str = "") -> Value:
+    return {"text": text, "link": link}
+
+
+def _show(site: Site, renderer: Renderer, language: str, record: Record) -> list[Value]:
+    facts = [
+        Change("title", "", record.title), Change("state", "", record.state), Change("team", "", record.team),
+        Change("salesperson", "", record.salesperson), Change("customer", "", shown_party(record.customer)),
+        Change("origin", "", record.origin), *(Change(name, "", value) for name, value in record.fields.items()),
+    ]  # fmt: skip
+    shown = [context.shown_change(site, renderer, language, each) for each in facts if each.new]
+    lines = [f"{line.name}  × {line.quantity or '1'}  @ {line.price or '–'}" for line in record.lines]
+    return [*(_row(f"{each['label']}: {each['new']}") for each in shown), *(_row(line) for line in lines)]
+
+
+def _followers(tx: Transaction, site: Site, record: Record) -> list[Value]:
+    choices = store_followers.choices(tx, [record.id])[record.id]
+    known = [subtype.name for subtype in site.rules.kinds.of_record(record.kind)]
+    rows = []
+    for each in followers(record, choices, site.people, site.rules):
+        given = [pattern for grant in each.grants for pattern in grant.subtypes]
+        hears = [name for name in known if matches(given, name) and not matches(each.without, name)]
+        reasons = ", ".join(dict.fromkeys(str(grant.reason) for grant in each.grants))
+        shown = f"{each.name} <{each.emails[0]}>" if each.name else each.emails[0]
+        rows.append(_row(f"{shown}: {', '.join(hears) or '–'} ({reasons})"))
+    return rows
+
+
+def _why(words: Callable[[str], str], last: Sequence[Message]) -> list[Value]:
+    if not last:
+        return []
+    heard = [_row(f"✓ {each['who']} <{each['email']}>: {each['reason']}") for each in last[0].hears]
+    left = [_row(f"– {each['who']}: {words(each['reason'])}") for each in last[0].not_hears]
+    return [*heard, *left]
+
+
+def _summed_up(renderer: Renderer, language: str, message: Message) -> Value:
+    text = " ".join(message.text.split())[:_TEXT_MAX]
+    changes = ", ".join(f"{each.name}: {each.old or '–'} → {each.new or '–'}" for each in message.changes)
+    said = " ".join(filter(None, (text, f"({changes})" if changes else "")))
+    author = message.author.name or message.author.email
+    return _row(f"{renderer.time(language, message.at)}  {author}  [{message.subtype}]  {said}")
+
+
+def _list(tx: Transaction, addresses: Addresses, person: Person) -> list[Value]:
+    mine = [each for each in records.of_person(tx, person.key, _LISTED_MAX) if each.state not in _CLOSED]
+    return [
+        _row(
+            f"{each.ref}  {each.title}  [{each.fields.get('stage') or each.state}]  {shown_party(each.customer)}",
+            f"mailto:{addresses.alias(each.ref)}",
+        )
+        for each in mine
+    ]
+
+
+def _help(addresses: Addresses, words: Callable[[str], str], record: Record | None) -> list[Value]:
+    rows = []
+    for command in COMMANDS:
+        if _fits(command, record):
+            takes = f" {command.takes}" if command.takes else ""
+            address = str(addresses.alias(record.ref, command.name)) if record else ""
+            said = f"/{command.name} /{command.chinese}{takes}: {words(DESCRIPTIONS[command.name])}"
+            rows.append(_row(said, buttons.link(address, f"/{command.name}") if address else ""))
+    return rows
+
+
+def _fits(command: Command, record: Record | None) -> bool:
+    if record is None:
+        return command.name in ("list", "help")
+    if record.kind == TEAM:
+        return command.name in ("note", "follow", "unfollow", "add", "remove", "followers", "history", "why", "help")
+    return not command.kinds or record.kind in command.kinds
+
+
+def _mbox(tx: Transaction, addresses: Addresses, record: Record) -> bytes:
+    """Return a thread as an mbox: the mails as they were received, and the events as mails of ours."""
+    pieces: list[bytes] = []
+    size = 0
+    for message in reversed(messages.thread(tx, record.id)):
+        octets = messages.original(tx, message.id) or _as_mail(addresses, record, message)
+        lines = octets.replace(b"\r\n", b"\n").split(b"\n")
+        quoted = b"\n".join(b">" + line if line.lstrip(b">").startswith(b"From ") else line for line in lines)
+        at = email.utils.formatdate(message.at / 1000)
+        piece = f"From {message.author.email or 'gateway'} {at}\n".encode("utf-8", "replace") + quoted + b"\n\n"
+        size += len(piece)
+        if size > _MBOX_MAX:
+            break
+        pieces.append(piece)
+    return b"".join(reversed(pieces))
+
+
+def _as_mail(addresses: Addresses, record: Record, message: Message) -> bytes:
+    changes = "".join(f"\n{each.name}: {each.old or '–'} → {each.new or '–'}" for each in message.changes)
+    head = (
+        f"From: {addresses.alias(record.ref)}\nDate: {email.utils.formatdate(message.at / 1000)}\n"
+        f"Subject: [{record.ref}] {message.subtype}\nMessage-ID: <{message.message_id}>\nMIME-Version: 1.0\n"
+        "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n"
+    )
+    return (head + message.text + changes + "\n").encode("utf-8", "replace")

@@ -1,0 +1,69 @@
+"""What a reader may do from a mail: commands as mailto: links, those that make sense in the record's state.
+
+*Standards:* RFC 6068 (mailto; subject and body filled in, percent-encoded).
+"""
+
+from collections.abc import Callable, Sequence
+from urllib.parse import quote
+
+from gateway.alias import OFFERS, Addresses
+from gateway.notify.render import Value
+from gateway.records import commands
+from gateway.records.commands import COMMANDS
+from gateway.records.kinds import Kinds
+from gateway.records.lifecycle import STAGE
+from gateway.records.record import Record
+
+LABELS = {
+    "send": "Send to the customer", "confirm": "Confirm", "cancel": "Cancel it", "won": "Won", "lost": "Lost",
+    "restore": "Restore", "validate": "Validate", "paid": "Mark as paid", "accept": "Accept the offer",
+    "decline": "Decline the offer",
+}  # fmt: skip
+_STATES = {"quotation": ("draft", "sent"), "invoice": ("draft",)}  # in which a record can be sent
+
+
+def for_insiders(
+    addresses: Addresses, kinds: Kinds, stages: Sequence[str], record: Record, words: Callable[[str], str]
+) -> list[Value]:  # fmt: skip
+    """Return the commands that people with the right may give on a record now."""
+    found: list[Value] = []
+    for command in COMMANDS:
+        if record.kind not in command.kinds:
+            continue
+        if command is commands.SEND:
+            if record.state in _STATES.get(record.kind, ()):
+                found.append(_button(addresses, record, command.name, words(LABELS[command.name])))
+            continue
+        if record.state not in kinds.subtypes[command.event].origins:
+            continue
+        if command is commands.STAGE:
+            found += [
+                _button(addresses, record, command.name, f"→ {stage}", stage)
+                for stage in stages
+                if stage != record.fields.get(STAGE)
+            ]
+        elif command is not commands.VALIDATE:
+            reason = words("Reason") if command is commands.LOST else ""
+            found.append(_button(addresses, record, command.name, words(LABELS[command.name]), reason))
+    return found
+
+
+def for_customer(addresses: Addresses, record: Record, tag: int, words: Callable[[str], str]) -> list[Value]:
+    """Return a customer's yes and no to a quotation: addresses that hold their tag."""
+    if record.kind != "quotation" or record.state not in _STATES["quotation"]:
+        return []
+    return [_button(addresses, record, name, words(LABELS[name]), tag=tag) for name in OFFERS]
+
+
+def _button(
+    addresses: Addresses, record: Record, action: str, label: str, body: str = "", tag: int | None = None
+) -> Value:  # fmt: skip
+    address = str(addresses.alias(record.ref, action, tag, record.tag_epoch))
+    shown = link(address, f"{label} {record.ref}", body or label)
+    return {"label": label, "link": shown, "address": address, "body": body}
+
+
+def link(address: str, subject: str, body: str = "") -> str:
+    """Return a mailto: link that opens a mail ready to send."""
+    made = f"mailto:{quote(address, safe='@')}?subject={quote(subject)}"
+    return f"{made}&body={quote(body)}" if body else made
