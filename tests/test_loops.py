@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.store import tables
-from tests.decide.conftest import make, made  # noqa: F401 (fixtures)
+from tests.decide.conftest import made, make  # noqa: F401 (fixtures)
 from tests.kit.client import Client
 from tests.kit.house import D, House
 from tests.kit.node import ROOT, Node, write_site

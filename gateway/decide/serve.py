@@ -59,13 +59,23 @@ def _is_note(tx: Transaction, desk: Desk, read: Read, targets: list[Target]) -> 
     """Whether all a person says in this mail is a note: one address makes it so for all, and so does its parent.
 
     Servers hand a mail over once for each recipient: a note address in To or Cc counts as one in the envelope.
+    What was held and is decided alone, later, came to the others no less.
     """
     if read.identity.person is None:
         return False
     mail = read.mail
     asked = any(isinstance(each, ToRecord | ToTeam) and each.action == NOTE.name for each in targets)
     shown = any(desk.addresses.action(mailbox.address) == NOTE.name for mailbox in (*mail.to, *mail.cc))
+    asked = asked or _came_to_note(tx, desk, read)
     return asked or shown or messages.any_note(tx, (*mail.in_reply_to, *mail.references))
+
+
+def _came_to_note(tx: Transaction, desk: Desk, read: Read) -> bool:
+    """Whether a recipient that was served before, apart from those looked at now, was a note's address."""
+    if not any(each.released or each.again for each in read.arrival.recipients):
+        return False
+    addresses = (desk.addresses.parse(each) for each in arrivals.envelope(tx, read.arrival.id))
+    return any(address is not None and desk.addresses.action(address) == NOTE.name for address in addresses)
 
 
 def _precedence(target: Target) -> int:

@@ -177,6 +177,12 @@ def load(tx: Transaction, claims: Iterable[Claim]) -> list[Arrival]:
     ]  # fmt: skip
 
 
+def envelope(tx: Transaction, arrival_id: int) -> list[str]:
+    """Return every address of ours that an arrival came to, served or not."""
+    table = arrival_recipient
+    return list(tx.execute(sa.select(table.c.address).where(table.c.arrival_id == arrival_id)).scalars())
+
+
 def settle_recipient(tx: Transaction, recipient_id: int, settled: Settled, now: int, author: str, subject: str) -> None:
     """Write what became of an arrival for one recipient."""
     tx.execute(

@@ -125,3 +125,22 @@ def test_A09_a_tag_that_a_program_wrapped_is_no_less_a_tag(house):
     text = house.messages()[-1].text.replace("\n> ", "")
     assert tag not in text
     assert f"s00001@{D}" in text
+
+
+def test_A01_a_note_by_bcc_that_is_released_at_another_recipient_stays_a_note(house):
+    """The note's address stands in the envelope alone, and whoever releases decides about one recipient."""
+    house.quotation()
+    content = f"From: a@example.com\r\nTo: s00002@{D}\r\nMessage-ID: <n2@x>\r\n\r\nkanari, the floor\r\n"
+    house.take(content.encode(), f"s00002@{D}", f"s00001-note@{D}", return_path="a@example.com")
+    release(house, next(each for each in house.held() if each.to.startswith("s00002")))
+    assert house.messages()[-1].subtype == "note"
+    assert b"kanari" not in heard_outside(house)
+
+
+def test_A01_the_root_of_a_thread_is_no_note(made):
+    """A note's own Message-ID is not shown in References to those outside."""
+    made.write("a@example.com", f"sales-note@{D}", SECRET, number="kanari-in-the-id")
+    made.follow("SALES", WANG, "discussion")
+    made.write("b@example.com", f"sales@{D}", "the fair is in May")
+    assert any(each.to == WANG for each in made.sent())
+    assert b"kanari" not in heard_outside(made)
