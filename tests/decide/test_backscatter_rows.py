@@ -57,7 +57,7 @@ def forged(dice: random.Random, house: House, n: int) -> tuple[bytes, tuple[str,
     return octets.encode(), (to,), dice.choice((victim, "", victim))
 
 
-def test_A17_P13_forged_mail_of_every_kind_makes_us_write_to_nobody_outside(sqlite_template, tmp_path):
+def test_P13_A17_forged_mail_of_every_kind_makes_us_write_to_nobody_outside(sqlite_template, tmp_path):
     house = on_copy(sqlite_template, tmp_path / "site")
     house.quotation()
     house.follow("S00001", "wang@acme.example")

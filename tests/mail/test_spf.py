@@ -19,7 +19,7 @@ def suite(corpora):
     return [(name, test, Zone(each["zonedata"])) for each in documents for name, test in each["tests"].items()]
 
 
-def test_the_suite_of_rfc_7208(suite):
+def test_P14_the_suite_of_rfc_7208(suite):  # noqa: N802 (named for its row)
     wrong = {}
     for name, test, zone in suite:
         wanted = test["result"] if isinstance(test["result"], list) else [test["result"]]

@@ -72,7 +72,7 @@ many = settings(max_examples=80, deadline=None, suppress_health_check=[HealthChe
 
 @many
 @given(TEXT, SUBJECT, TEXT, SUBJECT)
-def test_no_name_or_subject_makes_another_field(author, subject, name, reason):
+def test_P06_no_name_or_subject_makes_another_field(author, subject, name, reason):  # noqa: N802 (named for its row)
     mail = is_fit(composed(author=author, subject=subject, name=name, reason=reason))
     names = field_names(mail)
     assert len(names) == len(set(names))
@@ -122,7 +122,7 @@ def test_ids_read_back_in_order_and_are_never_encoded(ids):
 
 @many
 @given(BODY, BODY)
-def test_text_and_html_read_back(text, html):
+def test_P02_text_and_html_read_back_and_the_octets_are_fit_for_the_wire(text, html):  # noqa: N802 (named for its row)
     assume("\ud800" not in text + html)
     mail = is_fit(composed(text, html))
     read = email.message_from_bytes(mail, policy=email.policy.default)

@@ -83,7 +83,7 @@ def test_smtps_with_a_password_proves_the_server_and_logs_in(tls, trusted):  # n
     assert secrets == [b"\0gw@x\0s3cret"]
 
 
-def test_smtps_with_a_certificate_nobody_vouches_for_defers_and_says_no_password(tls):
+def test_P04_smtps_with_a_certificate_nobody_vouches_for_defers_and_says_no_password(tls):  # noqa: N802 (named for its row)
     answers, mails, secrets = run("smtps://gw@localhost:{port}", password="s3cret", offers="AUTH PLAIN", tls=tls)
     assert answers[0].severity == 4
     assert (mails, secrets) == ([], [])
@@ -97,7 +97,7 @@ def test_smtps_of_another_name_defers(tls, authority, trusted):  # noqa: ARG001
     assert (mails, secrets) == ([], [])
 
 
-def test_a_password_is_never_said_without_tls(trusted):  # noqa: ARG001
+def test_P04_a_password_is_never_said_without_tls(trusted):  # noqa: N802 (named for its row)  # noqa: ARG001
     answers, mails, secrets = run("smtp://gw@localhost:{port}", password="s3cret", offers="AUTH PLAIN")
     assert answers[0].severity == 4
     assert (mails, secrets) == ([], [])
