@@ -97,7 +97,7 @@ def test_smtps_of_another_name_defers(tls, authority, trusted):  # noqa: ARG001
     assert (mails, secrets) == ([], [])
 
 
-def test_P04_a_password_is_never_said_without_tls(trusted):  # noqa: N802 (named for its row)  # noqa: ARG001
+def test_P04_a_password_is_never_said_without_tls(trusted):  # noqa: ARG001, N802 (named for its row)
     answers, mails, secrets = run("smtp://gw@localhost:{port}", password="s3cret", offers="AUTH PLAIN")
     assert answers[0].severity == 4
     assert (mails, secrets) == ([], [])
