@@ -65,6 +65,15 @@ def carry_out(
     return made
 
 
+def is_first(tx: Transaction, incoming: Incoming, where: Place) -> bool:
+    """Whether this is the first time that its author, at that moment, commands this here.
+
+    A Message-ID is seldom signed: who sends a proved mail on may give it another.
+    """
+    scope = f"record:{where.record.id}:{where.action}:commands"
+    return messages.claim_effect(tx, scope, incoming.dated_id, incoming.mail.body_digest) != "repeated"
+
+
 def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
     """Carry out a mail to the address of a command, for its author; the first line holds what it takes."""
     if incoming.automatic:
@@ -85,7 +94,8 @@ def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) ->
     asked = BY_NAME[where.action]
     line = split_reply(incoming.mail.text).text.split("\n", 1)[0] if asked.takes else ""
     scope = f"record:{where.record.id}:{where.action}"
-    if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
+    again = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated"
+    if again or not is_first(tx, incoming, where):
         return Settled("done", "duplicate", "the same mail was carried out already", where.record.id)
     giver = _giver(incoming, where, Text(attachments=incoming.attachments, original_id=incoming.mail.message_id))
     made = execute(tx, desk, where.record, [Given(asked.name, asked, tuple(line.split()))], giver, incoming.now)

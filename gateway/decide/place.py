@@ -62,6 +62,11 @@ class Incoming:
         return "none:" + hashlib.sha256(known.encode("utf-8", "replace")).hexdigest()
 
     @property
+    def dated_id(self) -> str:
+        """What a command counts once by, whatever Message-ID it is given anew: its author, and when they wrote."""
+        return f"{self.identity.email} {self.mail.date}" if self.mail.date is not None else self.original_id
+
+    @property
     def refers_to(self) -> tuple[str, ...]:
         """The ids the mail answers, the likeliest parent first."""
         return (*self.mail.in_reply_to, *reversed(self.mail.references))

@@ -50,7 +50,7 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         return checked
     scope = f"record:{where.record.id}"
     effect = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest)
-    if effect == "repeated":
+    if effect == "repeated" or (given and not command.is_first(tx, incoming, where)):
         return Settled("done", "duplicate", "the same mail stands there already", where.record.id)
     if effect == "other body":
         checked = _with_defect(checked, "another mail with this Message-ID says something else")

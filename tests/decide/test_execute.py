@@ -1,5 +1,7 @@
 """Commands edge to edge: in both languages, in a line, by an address, by the command line; all of them or none."""
 
+import email.utils
+
 import pytest
 
 from gateway.store import records
@@ -294,3 +296,11 @@ def test_a_button_is_a_mailto_link_that_holds_its_subject_and_body(made, who):
     links = [word for part in html for word in part.get_content().split('"') if word.startswith("mailto:s00001-")]
     assert links
     assert all("?subject=" in link and len(link) < 500 and link.isascii() for link in links)
+
+
+def test_A14_a_command_with_another_message_id_is_the_same_command(made):  # noqa: N802 (named for its row)
+    head = "Date: " + email.utils.formatdate()
+    assert made.write(CHIA, S, "/set amount 7", head=head) == ("done", "command")
+    made.write(CHIA, S, "/set amount 8")
+    assert made.write(CHIA, S, "/set amount 7", head=head) == ("done", "duplicate")
+    assert record(made, "S00001").fields["amount"] == "8"

@@ -130,7 +130,10 @@ def test_A10_every_address_that_is_nobodys_has_the_same_answer(made):
 
 def command_mails(house) -> list[tuple[bytes, str, str]]:
     """Return mails that command, as (octets, recipient, sender), each of which is taken once."""
-    date = email.utils.formatdate(time.time(), usegmt=True)
+
+    def date(n):
+        return email.utils.formatdate(time.time() - 60 * n, usegmt=True)
+
     bodies = [
         "/follow",
         "/unfollow note",
@@ -152,7 +155,7 @@ def command_mails(house) -> list[tuple[bytes, str, str]]:
         ("hello", f"sales@{D}"),
     ]
     return [
-        (f"From: b@example.com\r\nTo: {to}\r\nSubject: s\r\nDate: {date}\r\nMessage-ID: <c{n}@example.com>\r\n\r\n{body}\r\n".encode(), to, "b@example.com")
+        (f"From: b@example.com\r\nTo: {to}\r\nSubject: s\r\nDate: {date(n)}\r\nMessage-ID: <c{n}@example.com>\r\n\r\n{body}\r\n".encode(), to, "b@example.com")
         for n, (body, to) in enumerate(made)
     ]  # fmt: skip
 
