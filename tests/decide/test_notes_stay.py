@@ -144,3 +144,47 @@ def test_A01_the_root_of_a_thread_is_no_note(made):
     made.write("b@example.com", f"sales@{D}", "the fair is in May")
     assert any(each.to == WANG for each in made.sent())
     assert b"kanari" not in heard_outside(made)
+
+
+def test_A01_a_quote_posted_where_nobody_outside_hears_stays_inside_whoever_follows_later(made):
+    """Somebody may come to follow between the posting and the fan-out."""
+    ref = made.announce(title="inner", salesperson="a", actor="a", team="sales")
+    made.write("a@example.com", f"{ref.lower()}-note@{D}", SECRET)
+    assert made.write("b@example.com", f"{ref.lower()}@{D}", f"FYI {SECRET}") == ("posted", "")
+    made.follow(ref, "carol@x.example", "*")
+    assert any("kanari" in each.text for each in made.sent() if each["X-Replygate-Subtype"] == "discussion")
+    assert b"kanari" not in heard_outside(made)
+
+
+def test_A01_a_quote_on_a_record_whose_customer_does_not_follow_is_asked_about(made):
+    """An answer or an event may let them hear without another word of its author."""
+    made.write("a@example.com", f"s00001-note@{D}", SECRET)
+    assert made.write("b@example.com", f"s00001@{D}", f"FYI {SECRET}") == ("held", "quotes a note")
+
+
+@pytest.mark.parametrize("other", ["", "s00002", "sales"])
+def test_A01_the_answer_to_a_note_is_a_note_wherever_it_goes(house, other):
+    house.quotation()
+    note = next(each for each in house.sent() if each["X-Replygate-Subtype"] == "note")
+    to = f"{other or 's00001'}@{D}"
+    assert house.write(note.to, to, "kanari, yes", head=f"In-Reply-To: {note['Message-ID']}") == ("posted", "")
+    assert house.messages()[-1].subtype == "note"
+    assert b"kanari" not in heard_outside(house)
+
+
+def test_A01_an_answer_to_a_note_creates_no_record(house):
+    note = next(each for each in house.sent() if each["X-Replygate-Subtype"] == "note")
+    head = f"In-Reply-To: {note['Message-ID']}"
+    assert house.write(note.to, f"quotations@{D}", "kanari", head=head) == ("held", "note")
+
+
+def test_A09_followers_outside_get_a_tag_each_and_no_rule(house):
+    house.follow("S00001", "carol@x.example", "discussion")
+    house.write("b@example.com", f"s00001@{D}", "here is our offer")
+    outside = [each for each in house.sent() if each.to in (WANG, "carol@x.example")]
+    assert len(outside) == 2
+    for each in outside:
+        other = "carol@x.example" if each.to == WANG else WANG
+        theirs = house.tagged("S00001", other, "unfollow").partition("+")[2].partition("@")[0].encode()
+        assert theirs not in everything(each.octets)
+        assert each["X-Replygate-Reason"] == ""
