@@ -188,3 +188,21 @@ def test_A09_followers_outside_get_a_tag_each_and_no_rule(house):
         theirs = house.tagged("S00001", other, "unfollow").partition("+")[2].partition("@")[0].encode()
         assert theirs not in everything(each.octets)
         assert each["X-Replygate-Reason"] == ""
+
+
+def test_A01_whom_a_note_names_in_cc_follows_nothing(house):
+    """Their author's own mail server took it there; nothing of ours follows it."""
+    octets = (
+        f"From: a@example.com\r\nTo: s00001-note@{D}\r\nCc: eve@other.example\r\nMessage-ID: <cc@x>\r\n\r\nkanari\r\n"
+    )
+    assert house.take(octets.encode(), f"s00001-note@{D}", peer=INSIDE, return_path="a@example.com") == ("posted", "")
+    assert "eve@other.example" not in house.choices()
+
+
+def test_A02_an_outsider_answers_nothing_that_no_outsider_was_shown(house):
+    inner = [row for row in house.messages() if row.internal]
+    assert {row.subtype for row in inner} >= {"quotation.created", "note"}
+    for number, row in enumerate(inner):
+        head = f"In-Reply-To: <{row.message_id}>"
+        assert house.write(WANG, f"s00001@{D}", f"answer {number}", head=head) == ("posted", "")
+        assert house.messages()[-1].parent_id is None
