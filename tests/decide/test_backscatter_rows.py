@@ -5,11 +5,14 @@ import asyncio
 import os
 import random
 
+import pytest
 import sqlalchemy as sa
 
+from gateway.decide import held as decide_held
 from gateway.mail.status import Status
+from gateway.notify import compose
 from gateway.send.deliver import Hop, Sender
-from gateway.store import outbox, tables
+from gateway.store import held, outbox, tables
 from gateway.worker import now_ms
 from tests.decide.conftest import on_copy
 from tests.kit import golden
@@ -163,3 +166,21 @@ def test_P12_nothing_is_ever_sent_because_of_a_mail_with_the_null_path(made):
             ).scalar()
             == 0
         )
+
+
+def test_P13_who_releases_a_forged_command_makes_us_write_to_nobody(made):
+    """A person said that it may be carried out, not that the From is true."""
+    assert made.write("a@example.com", f"s00001@{D}", "/follow note", sure=False) == ("held", "not authenticated")
+    with made.store.write() as tx:
+        decide_held.decide(tx, "release", held.listed(tx)[0], "cheng", now_ms())
+    made.run()
+    assert made.states()[-1][0] == "done"
+    assert ("transcript", "a@example.com") not in made.notices()
+
+
+@pytest.mark.parametrize("more", [b"Bcc: x@evil.example\r\n", b"Subject: again\r\n", b"\r\nbody", b"no field\r\n"])
+def test_P06_a_header_block_that_is_not_what_we_meant_is_never_queued(more):
+    good = b"From: a@b.example\r\nTo: c@d.example\r\nSubject: x\r\n"
+    assert compose._as_meant(good) == good
+    with pytest.raises(ValueError, match="does not read back"):
+        compose._as_meant(good + more)
