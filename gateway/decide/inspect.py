@@ -9,10 +9,10 @@ attachments are withheld unchecked. What a checker says that we cannot read coun
 *Standards:* clamd's INSTREAM and rspamd's /checkv2, as their manuals give them.
 """
 
+import http.client
 import json
 import socket
 import struct
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,7 +139,7 @@ def rate(url: str, arrival: Arrival) -> str:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (as above)
             said = json.loads(answer.read(_ANSWER_MAX))
         action, score = str(said["action"]), float(said.get("score", 0))
-    except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError) as error:
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"rspamd does not answer: {type(error).__name__}"
         raise CheckerAway(message) from None
     wanted = action in {"reject", "add header", "rewrite subject", "soft reject"}
