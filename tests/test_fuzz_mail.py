@@ -2,6 +2,8 @@
 
 import pytest
 
+from gateway.mail.automatic import Automatic, read_automatic
+from gateway.mail.parse import Mail
 from tests.kit.mail_fuzz import run
 
 pytestmark = pytest.mark.timeout(120)
@@ -16,8 +18,10 @@ def test_F1_every_mangled_mail_comes_to_an_end_and_none_by_an_exception(tmp_path
 
 
 def test_F1_a_mail_that_fails_is_noticed(tmp_path, monkeypatch):  # noqa: N802 (as above)
-    def fails(*_: object) -> None:
-        raise LookupError("no such thing")
+    def fails(mail: Mail, return_path: str) -> Automatic | None:
+        if mail.subject != "chairs":  # what the house itself begins with
+            raise LookupError("no such thing")
+        return read_automatic(mail, return_path)
 
     monkeypatch.setattr("gateway.decide.serve.read_automatic", fails)
     figures = run(tmp_path, 3, seed=1)
