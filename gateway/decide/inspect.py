@@ -46,11 +46,15 @@ class CheckerAway(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """An attachment that is not passed on: why, in fixed words that are translated for readers, and what exactly."""
+    """An attachment that is not passed on: why, in fixed words that are translated for readers, and what exactly.
+
+    `number` says which of the mail's attachments it is, from 0: several may bear one name.
+    """
 
     name: str
     why: str
     detail: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +76,14 @@ def what_runs(attachment: Attachment) -> str:
 def inspect(arrival: Arrival, attachments: Sequence[Attachment], checks: Checks, policy: Policy) -> Inspection:
     """Look at a mail's attachments, and have it looked at; raise `CheckerAway`."""
     withheld = [] if policy == "pass" else [
-        Withheld(each.name, RUNS, what) for each in attachments if (what := what_runs(each))
+        Withheld(each.name, RUNS, what, n) for n, each in enumerate(attachments) if (what := what_runs(each))
     ]  # fmt: skip
     hold = f"{withheld[0].name}: {withheld[0].why} ({withheld[0].detail})" if withheld and policy == "hold" else ""
     if checks.clamd:
-        said = {each.name for each in withheld}
-        for each in attachments:
-            if each.name not in said and (virus := scan(checks.clamd, each.content)):
-                withheld.append(Withheld(each.name, INFECTED, virus))
+        said = {each.number for each in withheld}
+        for n, each in enumerate(attachments):
+            if n not in said and (virus := scan(checks.clamd, each.content)):
+                withheld.append(Withheld(each.name, INFECTED, virus, n))
         if virus := scan(checks.clamd, arrival.content) if not withheld else "":
             hold = hold or f"infected ({virus})"
     if checks.rspamd and not hold:
@@ -89,7 +93,7 @@ def inspect(arrival: Arrival, attachments: Sequence[Attachment], checks: Checks,
 
 def unchecked(attachments: Sequence[Attachment]) -> Inspection:
     """Withhold everything: nobody could look at it."""
-    return Inspection(tuple(Withheld(each.name, UNCHECKED) for each in attachments))
+    return Inspection(tuple(Withheld(each.name, UNCHECKED, number=n) for n, each in enumerate(attachments)))
 
 
 def scan(at: str, octets: bytes) -> str:

@@ -44,8 +44,8 @@ class Incoming:
     @property
     def attachments(self) -> tuple[Attachment, ...]:
         """The attachments that are passed on."""
-        withheld = {each.name for each in self.inspection.withheld}
-        return tuple(each for each in self.mail.attachments if each.name not in withheld)
+        withheld = {each.number for each in self.inspection.withheld}
+        return tuple(each for n, each in enumerate(self.mail.attachments) if n not in withheld)
 
     @property
     def withheld(self) -> tuple[str, ...]:

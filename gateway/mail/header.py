@@ -102,6 +102,8 @@ def _finish(lines: list[bytes], fields: list[tuple[str, str]], defects: list[str
         return
     if not body.isascii():
         defects.append("8-bit header")
+    if b"\r" in body or b"\x00" in body:
+        defects.append("bare CR or NUL in the header")
     text = _octets_to_text(body[:FIELD_OCTETS_MAX])
     fields.append((name.decode("ascii").lower(), text.replace("\x00", "").replace("\r", " ").strip()))
 

@@ -7,16 +7,18 @@
 RFC 2183 (disposition), RFC 3676 §4.3 (signature), RFC 7103 (handling malformed mail).
 """
 
+import binascii
 import email.utils
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import fast_mail_parser
 from fast_mail_parser import PyLazyMimePart
 
+from gateway.mail import ambiguous
 from gateway.mail.address import Mailbox, clean_name, parse_mailboxes
 from gateway.mail.charset import decode_text, decode_words
 from gateway.mail.header import Header, one_line, read_header
@@ -33,7 +35,9 @@ _ID = re.compile(r"<([!-;=?-~]{1,900})>")
 _CHARSET = re.compile(r"charset\s*=\s*(\"[^\"]{0,80}\"|[^;\s]{1,80})", re.IGNORECASE)
 AMBIGUOUS = "its structure can be read in more than one way"
 _NESTS = re.compile(rb"boundary=|message/rfc822", re.IGNORECASE)
-_STRUCTURE = ("content-type", "content-transfer-encoding", "content-disposition")
+_OPAQUE = ("more nested parts than we read", "more parts than we read", "structure cannot be read")
+_BASE64 = re.compile(rb"^(content-transfer-encoding[ \t]*:[ \t]*)base64", re.IGNORECASE | re.MULTILINE)
+_FIRST = 1_000_000  # octets in which texts in base64 are looked at as they stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def parse(content: bytes) -> Mail:
     defects = list(header.defects)
     leaves = _leaves(header, content, at, defects)
     text, attachments, report = _sort(leaves, defects)
-    defects += [AMBIGUOUS] * any(len(header.all(name)) > 1 for name in _STRUCTURE)
+    defects += [AMBIGUOUS] * (ambiguous.header_is(header) or any(each.startswith(_OPAQUE) for each in defects))
     message_id = next(iter(_ids(header.first("message-id"))), "")
     date = _date(header.first("date"))
     defects += ["no Message-ID"] * (not message_id) + ["no Date"] * (date is None)
@@ -155,7 +159,7 @@ def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list
     if why := _bomb(header, content, at):
         defects.append(why)
         return [_Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, alternative=False)]
-    lines = [f"{name}: {header.first(name)}\r\n" for name in _STRUCTURE if header.first(name)]
+    lines = [f"{name}: {header.first(name)}\r\n" for name in ambiguous.STRUCTURE if header.first(name)]
     # One copy of the octets, and no more: a mail may hold 25 MB.
     payload = b"".join(("".join(lines).encode("utf-8", "replace"), b"\r\n", memoryview(content)[at:]))
     try:
@@ -163,13 +167,76 @@ def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list
     except fast_mail_parser.ParseError as error:
         defects.append(f"structure cannot be read ({type(error).__name__})")
         return [_Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, alternative=False)]
+    parts = list(islice(_walk(tree), PARTS_MAX + 1))
+    defects += ["more parts than we read"] * (len(parts) > PARTS_MAX)
+    defects += [AMBIGUOUS] * _is_ambiguous(tree, parts, payload, content[at : at + _FIRST])
     found: list[_Leaf] = []
-    for part, alternative in _walk(tree):
-        if len(found) >= PARTS_MAX:
-            defects.append("more parts than we read")
-            break
-        found.append(_leaf(part, defects, alternative=alternative))
+    for number, (part, alternative) in enumerate(parts[:PARTS_MAX]):
+        try:
+            octets = part.content or b""
+        except fast_mail_parser.ParseError:
+            defects.append("a part cannot be decoded cleanly")
+            octets = _decoded_anyway(payload, number)
+        found.append(_leaf(part, octets, alternative=alternative))
     return found
+
+
+def _is_ambiguous(
+    tree: PyLazyMimePart, parts: Sequence[tuple[PyLazyMimePart, bool]], payload: bytes, body: bytes
+) -> bool:  # fmt: skip
+    """Whether another program may find another text in the parts of a mail."""
+    holding = list(_holding(tree))
+    if any(ambiguous.part_is(part.headers) for part in (*holding, *(part for part, _ in parts))):
+        return True
+    boundaries = [ambiguous.boundary_of(_field(part, "content-type")) for part in holding]
+    if ambiguous.boundaries_are(boundaries, body):
+        return True
+    texts = [each for each in parts if each[0].content_type.lower() == "text/plain" and not each[0].filename]
+    if sum(alternative for _, alternative in texts) > 1:
+        return True
+    in_base64 = [
+        number
+        for number, (part, _) in enumerate(parts)
+        if part.content_type.lower().startswith("text/")
+        and _field(part, "content-transfer-encoding").strip().lower() == "base64"
+    ]
+    if not in_base64:
+        return False
+    undecoded = _undecoded(payload[:_FIRST])
+    return any(number >= len(undecoded) or ambiguous.base64_is(undecoded[number]) for number in in_base64[:1])
+
+
+def _undecoded(payload: bytes) -> list[bytes]:
+    """Return the octets of the leaves as they stand, those in base64 not decoded."""
+    try:
+        tree = fast_mail_parser.parse_email_tree(_BASE64.sub(rb"\1binary", payload), mode="lazy")
+        return [part.content or b"" for part, _ in islice(_walk(tree), PARTS_MAX)]
+    except fast_mail_parser.ParseError:
+        return []
+
+
+def _decoded_anyway(payload: bytes, number: int) -> bytes:
+    """Decode a leaf in which something stands that is no base64 (RFC 2045 §6.8: it is ignored), a list's footer say."""
+    undecoded = _undecoded(payload)
+    if number >= len(undecoded):
+        return b""
+    letters = re.sub(rb"[^A-Za-z0-9+/=]", b"", undecoded[number]).partition(b"=")[0]
+    letters = letters[: len(letters) - (len(letters) % 4 == 1)]
+    return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
+
+
+def _holding(tree: PyLazyMimePart) -> Iterator[PyLazyMimePart]:
+    """Give the parts that hold parts."""
+    waiting = [tree]
+    while waiting:
+        part = waiting.pop()
+        if not part.is_message and (part.children or part.content_type.lower().startswith("multipart/")):
+            yield part
+            waiting += part.children
+
+
+def _field(part: PyLazyMimePart, name: str) -> str:
+    return next((values[0] for key, values in part.headers.items() if key.lower() == name and values), "")
 
 
 def _walk(tree: PyLazyMimePart) -> Iterator[tuple[PyLazyMimePart, bool]]:
@@ -185,14 +252,8 @@ def _walk(tree: PyLazyMimePart) -> Iterator[tuple[PyLazyMimePart, bool]]:
             yield part, alternative
 
 
-def _leaf(part: PyLazyMimePart, defects: list[str], *, alternative: bool) -> _Leaf:
-    try:
-        content = part.content or b""
-    except fast_mail_parser.ParseError:
-        defects.append("a part cannot be decoded")
-        content = b""
-    declared = next((v[0] for k, v in part.headers.items() if k.lower() == "content-type" and v), "")
-    charset = _CHARSET.search(declared[:2000])
+def _leaf(part: PyLazyMimePart, content: bytes, *, alternative: bool) -> _Leaf:
+    charset = _CHARSET.search(_field(part, "content-type")[:2000])
     kind = part.content_type.lower().strip()
     if "/" not in kind or len(kind) > 127 or not re.fullmatch(r"[!-~]+", kind):
         kind = "application/octet-stream" if kind else "text/plain"
