@@ -8,7 +8,7 @@ its place, for that would make every address that is out there nobody's.
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class TagKey:
     """A key: its id (0 to 31), its octets, and when it was retired, if it was."""
 
     id: int
-    secret: bytes
+    secret: bytes = field(repr=False)
     retired: date | None = None
 
 

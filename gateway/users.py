@@ -15,7 +15,7 @@ import os
 import secrets
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.people import People
@@ -32,7 +32,7 @@ class _Hash:
     r: int
     p: int
     salt: bytes
-    hash: bytes
+    hash: bytes = field(repr=False)
 
     def is_sound(self) -> bool:
         """Whether a password can be tried against it without a fault."""

@@ -8,7 +8,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TAG_LENGTH = 25
 NUMBER_MAX = 2**40 - 1
@@ -23,7 +23,7 @@ class Keys:
     """The keys in force: `current` signs, every one of them is accepted. Ids are 0 to 31."""
 
     current: int
-    secrets: Mapping[int, bytes]
+    secrets: Mapping[int, bytes] = field(repr=False)
 
 
 def make_tag(keys: Keys, subject: str, number: int) -> str:
