@@ -737,6 +737,7 @@ def run(operations: int, seed: int, say: Callable[[str], None] = lambda _text: N
     folder = Path(tempfile.mkdtemp(prefix="replygate-notes-", dir=memory if memory.is_dir() else None))
     began = time.monotonic()
     told = began
+    shown = 0
     structlog.configure(processors=[_drop])
     gc.set_threshold(50_000, 20, 50)
     try:
@@ -749,6 +750,9 @@ def run(operations: int, seed: int, say: Callable[[str], None] = lambda _text: N
                 until = min(operations, figures.operations + WORLD)
                 while figures.operations < until and len(figures.problems) < stop_at:
                     company.batch(min(BATCH, until - figures.operations))
+                    for text in figures.problems[shown:]:
+                        say(f"PROBLEM {text}")
+                    shown = len(figures.problems)
                     if time.monotonic() - told > 20:
                         told = time.monotonic()
                         say(f"{figures.operations} operations, {figures.deliveries} deliveries, {told - began:.0f} s")
