@@ -9,12 +9,15 @@ from gateway.decide.place import Incoming, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.decide.post import create as create_record
 from gateway.mail.address import parse_address, parse_mailboxes
+from gateway.mail.parse import Mail
 from gateway.mail.quoting import split_reply
+from gateway.records import commands
+from gateway.records.commands import split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, LEAD
 from gateway.records.lifecycle import STAGE, Edit
 from gateway.records.record import CUSTOMER, Choice, Party, Record
 from gateway.rules import Intake
-from gateway.store import followers, messages, notices, records
+from gateway.store import followers, messages, notices, prints, records
 from gateway.store.arrivals import Settled
 from gateway.store.messages import Author, Details
 from gateway.store.notices import NewNotice
@@ -56,7 +59,7 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     if decided.name != "accept":
         tell_held(tx, desk, incoming, decided.reason, None, [])
         return Settled("held", decided.cause, decided.reason)
-    if incoming.note:
+    if incoming.note or (identity.person is not None and _is_inner(tx, mail)):
         reason = "an answer to a note creates nothing outsiders could hear of"
         tell_held(tx, desk, incoming, reason, None, [])
         return Settled("held", "note", reason)
@@ -127,6 +130,12 @@ def _let_follow(tx: Transaction, desk: Desk, record: Record, named: Sequence[str
         if desk.site.people.person(email) is None:
             who = CUSTOMER if record.customer.owns(email) else email
             followers.choose(tx, record.id, Choice(who, DEFAULT_SUBTYPES, how="cc"))
+
+
+def _is_inner(tx: Transaction, mail: Mail) -> bool:
+    """Whether a mail of our own people is a note by its command, or its subject, the title to be, quotes one."""
+    given, _ = split_commands(split_reply(mail.text).text)
+    return any(each.command is commands.NOTE for each in given) or prints.quotes_note(tx, [mail.subject])
 
 
 def _scope(found: Intake) -> str:

@@ -10,7 +10,7 @@ from gateway.decide.post import Desk, Text
 from gateway.mail.charset import decode_text
 from gateway.mail.html import html_to_text
 from gateway.mail.parse import Attachment, parse
-from gateway.store import prints
+from gateway.store import messages, prints
 from gateway.store.arrivals import Settled
 from gateway.store.session import Transaction
 
@@ -33,7 +33,7 @@ def careful(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, said:
     """
     person = incoming.identity.person
     decided = incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE
-    if person is None or decided or not prints.quotes_note(tx, texts_of(said)):
+    if person is None or decided or not _quotes_note(tx, said):
         return said
     if not _outsiders_hear(desk, incoming, where):
         return replace(said, details=replace(said.details, inside="it quotes an internal note"))
@@ -50,20 +50,23 @@ def _outsiders_hear(desk: Desk, incoming: Incoming, where: Place) -> bool:
     return named or bool(where.record.customer.emails) or any(follower.outsider for follower in where.followers)
 
 
-def texts_of(said: Text) -> list[str]:
-    """Return everything of a message that can be read: its text, its quotes, texts and mails attached to it."""
-    return [said.text, *(text for each in said.attachments for text in _texts_in(each))]
+def _quotes_note(tx: Transaction, said: Text) -> bool:
+    """Whether a text, or what is attached to it, quotes a note, or is the mail of one, however short."""
+    mails: list[str] = []
+    texts = [said.text, *(text for each in said.attachments for text in _texts_in(each, mails))]
+    return prints.quotes_note(tx, texts) or messages.any_note(tx, mails)
 
 
-def _texts_in(attachment: Attachment, depth: int = 0) -> Iterator[str]:
-    """Give the texts in an attachment, and in the mails in it, whatever type it says to be of."""
+def _texts_in(attachment: Attachment, ids: list[str], depth: int = 0) -> Iterator[str]:
+    """Give the texts in an attachment, and in the mails in it, of whatever type it says to be; add their `ids`."""
     content = attachment.content[:_LOOKED_MAX]
     mails = _mails_in(content) if attachment.media_type != "message/rfc822" else [content]
     if mails:
         for mail in (parse(each) for each in mails):
+            ids.append(mail.message_id)
             yield mail.text
             for each in mail.attachments if depth < _DEPTH_MAX else ():
-                yield from _texts_in(each, depth + 1)
+                yield from _texts_in(each, ids, depth + 1)
     elif attachment.media_type.startswith("text/") or b"\0" not in content:
         text = decode_text(content[:_TEXTS_MAX], "")[0]
         yield html_to_text(text) if _MARKUP.search(text[:1000]) else text

@@ -206,3 +206,22 @@ def test_A02_an_outsider_answers_nothing_that_no_outsider_was_shown(house):
         head = f"In-Reply-To: <{row.message_id}>"
         assert house.write(WANG, f"s00001@{D}", f"answer {number}", head=head) == ("posted", "")
         assert house.messages()[-1].parent_id is None
+
+
+def test_A01_the_mail_of_a_note_is_asked_about_however_short_the_note_is(house):
+    assert house.write("a@example.com", f"s00001-note@{D}", "kanari") == ("posted", "")
+    note = next(each for each in house.sent() if each["X-Replygate-Subtype"] == "note" and SECRET not in each.text)
+    head, body = attached("message/rfc822", note.octets, encoding="8bit")
+    assert house.write("b@example.com", f"s00001@{D}", body, head=head) == ("held", "quotes a note")
+
+
+@pytest.mark.parametrize("text", ["/note kanari", "/備註\nkanari"])
+def test_A01_what_is_written_as_a_note_creates_no_record(house, text):
+    """Its subject would be the record's title, which the customer reads."""
+    assert house.write("a@example.com", f"quotations@{D}", text) == ("held", "note")
+
+
+def test_A01_a_subject_that_quotes_a_note_is_no_title(house):
+    content = f"From: a@example.com\r\nTo: quotations@{D}\r\nSubject: {SECRET}\r\nMessage-ID: <t@x>\r\n\r\nchairs\r\n"
+    became = house.take(content.encode(), f"quotations@{D}", peer=INSIDE, return_path="a@example.com")
+    assert became == ("held", "note")
