@@ -48,6 +48,7 @@ CARRIED = {
     "a mail in a mail": ("message/rfc822", IN_MAIL + MAIL + b"\r\n--i--\r\n", "x.eml", "8bit"),
     "a text": ("text/plain", SECRET.encode(), "x.txt", "base64"),
     "a text in UTF-16": ("text/plain", SECRET.encode("utf-16"), "x.txt", "base64"),
+    "a text in UTF-16 that is mostly Chinese": ("text/plain", f"內部備註：只有內部同事看得到。\n{SECRET}\n我告事限".encode("utf-16"), "x.txt", "base64"),
     "a page": ("text/html", f"<html><p>{SECRET.replace(' ', '<br> ')}</p>".encode(), "x.html", "quoted-printable"),
     "a text that is called octets": ("application/octet-stream", SECRET.encode(), "x.dat", "base64"),
 }  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("gateway", "templates", "migrations", "tests", "pyproject.toml", "README.md", "script")
-CAMPAIGN = ("-m", "tests.kit.notes_campaign", "--stop-at", "1")
+CAMPAIGN = ("-m", "tests.kit.notes_campaign", "--stop-at", "1", "--jobs", "1")
 PYTEST = ("-m", "pytest", "-x", "-q", "-m", "not slow", "-k", "not postgresql", "-p", "no:cacheprovider")
 OPERATIONS = 1_500
 LEAST = 29 / 30  # of the mutants that must be caught
