@@ -68,16 +68,19 @@ class Acceptor:
             return NOT_OURS
         if self._is_word(address.local.lower()):
             return RECIPIENT_OK
-        ref = self._addresses.ref(address)
-        if ref and ref.lower() not in self._site.rules.teams and not self._is_known(ref):
-            away = await self._look_up(ref)
-            if away is not None:
-                return away
-        match self._addresses.read(address, self._epoch):
+        ref, epoch = self._addresses.ref(address), None
+        is_team = ref.lower() in self._site.rules.teams
+        if ref and not is_team:
+            try:
+                epoch = await self._epoch(ref)
+            except Away as away:
+                maillog.away("store", away)
+                return AWAY
+        match self._addresses.read(address, lambda _ref: epoch or 0):
             case ReturnPath() | HeldAddress():
                 return RECIPIENT_OK
-            case RecordAddress(ref):
-                return RECIPIENT_OK if ref.lower() in self._site.rules.teams or ref in self._known else UNKNOWN
+            case RecordAddress():
+                return RECIPIENT_OK if is_team or epoch is not None else UNKNOWN
             case _:
                 return UNKNOWN
 
@@ -89,26 +92,20 @@ class Acceptor:
         """Look every record up again: another program changed the store, and may have revoked tags."""
         self._known.clear()
 
-    def _is_known(self, ref: str) -> bool:
-        """Whether it was looked up a moment ago that there is a record, and how often its tags were revoked."""
+    async def _epoch(self, ref: str) -> int | None:
+        """Return how often a record's tags were revoked, as looked up a moment ago, or None if there is no such record.
+
+        Other threads forget what is known at any time, so nothing is looked up twice for one answer. Raises Away.
+        """
         known = self._known.get(ref)
-        return known is not None and time.monotonic() - known[1] < _KNOWN_S
-
-    def _epoch(self, ref: str) -> int:
-        return self._known.get(ref, (0, 0.0))[0]
-
-    async def _look_up(self, ref: str) -> Status | None:
-        """Ask the store for a record; return what to answer if it cannot be asked."""
-        try:
-            epoch = await asyncio.to_thread(self._read_epoch, ref)
-        except Away as away:
-            maillog.away("store", away)
-            return AWAY
+        if known is not None and time.monotonic() - known[1] < _KNOWN_S:
+            return known[0]
+        epoch = await asyncio.to_thread(self._read_epoch, ref)
         if len(self._known) >= _KNOWN_MAX:
             self._known.clear()
         if epoch is not None:
             self._known[ref] = (epoch, time.monotonic())
-        return None
+        return epoch
 
     def _read_epoch(self, ref: str) -> int | None:
         with self._store.read() as tx:

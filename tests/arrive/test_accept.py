@@ -104,6 +104,17 @@ def test_a_record_made_later_is_ours_then(house, smtp):
     assert ask(smtp, f"s00003@{D}").startswith("250")
 
 
+def test_what_another_thread_forgets_meanwhile_is_still_ours(house, smtp):
+    class Forgotten(dict):
+        def __setitem__(self, *_known):
+            """Another program changed the store just now."""
+
+    house.acceptor._known = Forgotten()
+    assert ask(smtp, f"s00001@{D}").startswith("250")
+    assert ask(smtp, str(house.addresses.alias("S00001", "", 7))).startswith("250")
+    assert ask(smtp, f"s09999@{D}") == UNKNOWN
+
+
 def test_one_bad_recipient_does_not_spoil_the_others(house, smtp):
     assert smtp.send("a@example.com", [f"s09999@{D}", TO], MAIL) == [UNKNOWN, "250 2.0.0 kept"]
     assert house.kept() == [("a@example.com", [TO], MAIL)]
