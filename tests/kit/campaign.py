@@ -48,9 +48,26 @@ PEOPLE = [f"p{n}@example.com" for n in range(FOLLOWERS + 1)]
 BACKLOG = 1_500  # deliveries to come, above which clients hardly write
 DRAIN_S = 600.0
 _AMBIGUOUS = "connection lost"  # an answer of the sender that leaves open whether the copy was taken
-_WORDS = (
-    b"A line of a mail that is about as long as people write them.\r\n",
-    "這是一行中文，和人們寫信時寫的差不多長。\r\n".encode(),
+_WORDS = tuple(
+    line.encode()
+    for what in (
+        "the chairs",
+        "a table",
+        "two lamps",
+        "the desk",
+        "some paper",
+        "the invoice",
+        "die Stühle",
+        "椅子",
+        "發票",
+    )
+    for line in (
+        f"About {what}: this is a line of a mail that is about as long as people write them.\r\n",
+        f"Could you tell me by Friday what {what} would cost with the discount that we spoke of?\r\n",
+        f"The customer rang me this morning and would rather have {what} a week or two later.\r\n",
+        f"這是一行中文，和人們寫信時寫的差不多長，說的是{what}。\r\n",
+        f"請在星期五以前告訴我{what}打折以後的價錢，謝謝。\r\n",
+    )
 )
 
 
@@ -228,7 +245,8 @@ class _Writer(threading.Thread):
         ]  # fmt: skip
         if answers and self.rng.random() < 0.5:
             lines += [f"In-Reply-To: {answers}", f"References: {answers}"]
-        text = f"{uid} is what this mail is called.\r\n".encode() + self.rng.choice(_WORDS) * self.rng.randint(1, 30)
+        said = self.rng.choices(_WORDS, k=self.rng.randint(1, 30))  # a machine says the same again, people do not
+        text = b"".join([f"{uid} is what this mail is called.\r\n".encode(), *said])
         plain = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + text
         header = ("\r\n".join(lines) + "\r\n").encode()
         if self.rng.random() > 0.02:
@@ -314,7 +332,8 @@ class Campaign:
             "dkim: [{selector: k1, key_file: var/dkim/k1.pem}]\n"
             f"store: {{url: '{url}'}}\n",
             people=people(len(PEOPLE)),
-            rules=rules(FOLLOWERS) + "limits: {loop: {messages: 1000000, minutes: 120}}\n",
+            rules=rules(FOLLOWERS)
+            + "limits: {loop: {messages: 1000000, minutes: 120}, author: {messages: 1000000, minutes: 60}}\n",
         )
         replygate(self.site, "dkim", "keygen", "k1", "--type", "ed25519")
         replygate(self.site, "migrate")
