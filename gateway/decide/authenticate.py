@@ -18,11 +18,12 @@ from gateway.mail.authres import Result, read_arc_results, trusted_results
 from gateway.mail.dmarc import evaluate
 from gateway.mail.lookup import Lookup
 from gateway.mail.parse import Mail
-from gateway.mail.signature import verify_arc, verify_dkim
+from gateway.mail.signature import leaves_out, verify_arc, verify_dkim
 from gateway.mail.spf import check_spf
 from gateway.people import People, Person
 from gateway.store.arrivals import Arrival
 
+_NAMING = ("to", "cc", "subject")  # the fields that tell which record is meant
 _PROVES = frozenset({"spf", "dkim", "dmarc"})
 
 
@@ -30,13 +31,15 @@ _PROVES = frozenset({"spf", "dkim", "dmarc"})
 class Proof:
     """What authentication found of a mail: whether it is sure who wrote it, by what, and every result.
 
-    `away` tells that it may be sure once the DNS can be asked.
+    `away` tells that it may be sure once the DNS can be asked; `unproved` names the fields that may be
+    another's although the mail is its author's.
     """
 
     sure: bool = False
     how: str = ""
     results: tuple[Result, ...] = ()
     away: bool = False
+    unproved: frozenset[str] = frozenset()
     defects: tuple[str, ...] = ()
 
 
@@ -45,7 +48,8 @@ class Identity:
     """An author: their address in lower case ("" if there is not one), the name shown, the person.
 
     `authenticated` says whether it is sure that they wrote, `how` by what; `results` is what every
-    method said, `away` whether it may be sure once the DNS can be asked.
+    method said, `away` whether it may be sure once the DNS can be asked. `unproved` are the fields that
+    somebody who sends their signed mail on can write anew.
     """
 
     email: str
@@ -55,6 +59,7 @@ class Identity:
     how: str
     results: tuple[Result, ...] = ()
     away: bool = False
+    unproved: frozenset[str] = frozenset()
 
     @property
     def entitled(self) -> bool:
@@ -77,7 +82,7 @@ def identify(mail: Mail, people: People, proof: Proof) -> Identity:
     email = mail.author.address.key
     person = people.person(email)
     name = person.name if person else mail.author.name
-    return Identity(email, name, person, proof.sure, proof.how, proof.results, proof.away)
+    return Identity(email, name, person, proof.sure, proof.how, proof.results, proof.away, proof.unproved)
 
 
 def asks_dns(arrival: Arrival, mail: Mail, settings: Authentication) -> bool:
@@ -99,8 +104,8 @@ def prove(arrival: Arrival, mail: Mail, people: People, settings: Authentication
     if settings.mode == "trust":
         found, defects = trusted_results(mail.header, settings.authserv_id)
         speaks = _speaks_for(found, domain)
-        return Proof(bool(speaks), _how(speaks), tuple(found), defects=tuple(defects))
-    return _by_dns(arrival, domain, settings.arc_sealers, lookup)
+        return Proof(bool(speaks), _how(speaks), tuple(found), unproved=_unproved(mail, speaks), defects=tuple(defects))
+    return _by_dns(arrival, mail, settings.arc_sealers, lookup)
 
 
 def _by_login(arrival: Arrival, author: Person | None) -> Proof:
@@ -110,18 +115,20 @@ def _by_login(arrival: Arrival, author: Person | None) -> Proof:
     return Proof(results=(Result("auth", "fail", "", said),))
 
 
-def _by_dns(arrival: Arrival, domain: str, sealers: Sequence[str], lookup: Lookup) -> Proof:
+def _by_dns(arrival: Arrival, mail: Mail, sealers: Sequence[str], lookup: Lookup) -> Proof:
+    domain = mail.author.address.domain if mail.author else ""
     proofs = [_spf(arrival, lookup), *verify_dkim(arrival.content, lookup)]
     dmarc = evaluate(domain, proofs, lookup)
     results = (*proofs, dmarc.result)
     if dmarc.aligned:
-        return Proof(sure=True, how=_how(dmarc.aligned), results=results)
+        return Proof(sure=True, how=_how(dmarc.aligned), results=results, unproved=_unproved(mail, dmarc.aligned))
     if sealers:
         chain = verify_arc(arrival.content, lookup)
         results = (*results, chain.result)
         speaks = _speaks_for(read_arc_results(chain.said), domain) if chain.result.verdict == "pass" else []
         if speaks and chain.sealers[0] in sealers:
-            return Proof(sure=True, how=f"ARC sealed by {chain.sealers[0]}, {_how(speaks)}", results=results)
+            how = f"ARC sealed by {chain.sealers[0]}, {_how(speaks)}"
+            return Proof(sure=True, how=how, results=results, unproved=_unproved(mail, speaks))
     return Proof(results=results, away=any(each.verdict == "temperror" for each in results))
 
 
@@ -143,6 +150,17 @@ def _is_host(peer: str) -> bool:
 def _speaks_for(results: Sequence[Result], domain: str) -> list[Result]:
     """Return what another server found that speaks for `domain` itself: it did the asking, we ask nobody."""
     return [each for each in results if each.verdict == "pass" and each.domain == domain and each.method in _PROVES]
+
+
+def _unproved(mail: Mail, speaks: Sequence[Result]) -> frozenset[str]:
+    """Return which fields are not proved by what speaks for the author: a signature proves those it covers.
+
+    By SPF the author's own host sent the mail, all of it.
+    """
+    if any(each.method == "spf" for each in speaks):
+        return frozenset()
+    domains = {each.domain for each in speaks if each.method == "dkim"}
+    return frozenset(name for name in _NAMING if leaves_out(mail.header, domains, name))
 
 
 def _how(results: Sequence[Result]) -> str:

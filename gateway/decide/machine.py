@@ -88,7 +88,7 @@ def why_not(incoming: Incoming, wish: Wish, *, named: bool) -> Disposition | Non
     if wish == "command" and incoming.arrival.received_at - _oldest(incoming) > OLD_MS:
         return hold("old", "a command counts for seven days, and the mail is older")
     if wish == "command" and not named:
-        return hold("not named", "a command counts where To or Cc name its address, and they do not")
+        return hold("not named", "a command counts where To or Cc, as its author signed them, name its address")
     return None
 
 

@@ -11,6 +11,7 @@ from gateway.decide.disposition import Disposition
 from gateway.decide.inspect import Inspection
 from gateway.decide.post import Desk
 from gateway.following import Follower, followers
+from gateway.mail.address import Mailbox
 from gateway.mail.parse import Attachment, Mail
 from gateway.records.record import Record
 from gateway.store import followers as store_followers
@@ -103,12 +104,34 @@ def find_place(
 
 
 def named(desk: Desk, incoming: Incoming, record: Record) -> list[RecordAddress]:
-    """Return the addresses of a record that stand in To and Cc; those in the envelope alone are in Bcc, or a replay."""
+    """Return the addresses of a record in To and Cc, where these are proved to be their author's.
+
+    An address in the envelope alone is in Bcc, or a replay; so is one in a field that no signature covers.
+    """
+    mail, unproved = incoming.mail, incoming.identity.unproved
+    shown = (*(mail.to if "to" not in unproved else ()), *(mail.cc if "cc" not in unproved else ()))
+    return addressed(desk, shown, record)
+
+
+def means(desk: Desk, incoming: Incoming, record: Record) -> bool:
+    """Whether what is proved of a mail names a record: To or Cc, or else its reference in brackets in Subject.
+
+    Some of the largest hosts sign Subject, and neither To nor Cc.
+    """
+    if named(desk, incoming, record):
+        return True
+    mail, unproved = incoming.mail, incoming.identity.unproved
+    titled = "subject" not in unproved and f"[{record.ref}]".lower() in mail.subject.lower()
+    return titled and bool(addressed(desk, (*mail.to, *mail.cc), record))
+
+
+def addressed(desk: Desk, shown: Sequence[Mailbox], record: Record) -> list[RecordAddress]:
+    """Return the addresses of a record among `shown`."""
 
     def epoch(_ref: str) -> int:
         return record.tag_epoch
 
-    read = [desk.addresses.read(mailbox.address, epoch) for mailbox in (*incoming.mail.to, *incoming.mail.cc)]
+    read = [desk.addresses.read(mailbox.address, epoch) for mailbox in shown]
     return [each for each in read if isinstance(each, RecordAddress) and each.ref == record.ref]
 
 

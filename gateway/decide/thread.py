@@ -9,7 +9,7 @@ from gateway.decide.authorise import Question, Wish, authorise, authorise_team
 from gateway.decide.disposition import Disposition, hold
 from gateway.decide.execute import Mistake
 from gateway.decide.intake import ADDED_MAX
-from gateway.decide.place import Incoming, Place, keep_aside, keep_challenge, named
+from gateway.decide.place import Incoming, Place, addressed, keep_aside, keep_challenge, means
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
 from gateway.mail.quoting import begins_quoted, split_reply, without_quotes
@@ -131,7 +131,7 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
         )
         decided = authorise(asked)
     if decided.name == "accept" and not released:
-        decided = machine.why_not(incoming, wish, named=bool(named(desk, incoming, where.record))) or decided
+        decided = machine.why_not(incoming, wish, named=means(desk, incoming, where.record)) or decided
     if decided.name == "accept" and where.action == "note" and where.role != "person":
         decided = hold("not a person", "an outsider's mail is never a note")
     sure = released or (identity.person is not None and identity.authenticated)
@@ -189,7 +189,7 @@ def _in_bcc(desk: Desk, incoming: Incoming, where: Place) -> bool:
     """Whether one of our people put the record in Bcc: To and Cc are there, and do not name it."""
     mail = incoming.mail
     shown = mail.header.first("to") or mail.header.first("cc")
-    is_named = bool(named(desk, incoming, where.record))
+    is_named = bool(addressed(desk, (*mail.to, *mail.cc), where.record))
     address = desk.addresses.parse(incoming.recipient.address)
     by_alias = address is not None and desk.addresses.read(address) == RecordAddress(where.record.ref, where.action)
     return incoming.identity.person is not None and bool(shown) and not is_named and by_alias

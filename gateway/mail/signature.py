@@ -17,7 +17,7 @@ import binascii
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from gateway.mail.address import parse_address
 from gateway.mail.authres import Result, Verdict
 from gateway.mail.canonical import relaxed_body, simple_body
-from gateway.mail.header import FIELD_OCTETS_MAX, FIELDS_MAX, HEADER_OCTETS_MAX, split_mail
+from gateway.mail.header import FIELD_OCTETS_MAX, FIELDS_MAX, HEADER_OCTETS_MAX, Header, split_mail
 from gateway.mail.lookup import Lookup, Unreachable, is_name, remembering, texts
 
 SIGNATURES_MAX = 10
@@ -279,6 +279,20 @@ def verify_dkim(content: bytes, lookup: Lookup) -> list[Result]:
             Result("dkim", "policy", "", f"more than {SIGNATURES_MAX} signatures; the rest was not looked at")
         )
     return results
+
+
+def leaves_out(header: Header, domains: Collection[str], name: str) -> bool:
+    """Whether a signature of `domains`, or of anybody where none is named, does not cover the field `name`.
+
+    Who sends a signed mail on can then write that field as they like (RFC 6376 §8.15). One that covers it
+    does not make good for another that does not: which of them held is not asked.
+    """
+    for body in header.all("dkim-signature"):
+        value = body.encode("utf-8", "surrogateescape")
+        signed = {each.strip().lower() for each in _tags(value).get(b"h", b"").split(b":")}
+        if (not domains or _domain(value) in domains) and name.encode() not in signed:
+            return True
+    return False
 
 
 def _judged(value: bytes, verify: Callable[[], bool]) -> Result:

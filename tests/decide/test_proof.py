@@ -290,3 +290,64 @@ def test_a_mail_for_two_records_is_decided_again_only_where_it_is_held(patient):
     assert patient.states() == [("posted", ""), ("posted", "")]
     assert patient.texts().count("hello") == 2
     assert LOOK_AGAIN_MS == 60_000
+
+
+# ---- a signature that leaves out whom a mail is to
+
+
+@pytest.fixture
+def signing(made):
+    made.zone.add("s._domainkey.example.com", "TXT", record(key()))
+    return made
+
+
+def signed(to: str, cc: str, h: str, subject="s", text="/follow quotation.*") -> bytes:
+    head = f"Subject: {subject}\nTo: {to}" + (f"\nCc: {cc}" if cc else "")
+    fields = "\r\n".join(["From: a@example.com", *head.splitlines(), "Message-ID: <h@example.com>", "", text, ""])
+    return sign(fields.encode(), h=h)
+
+
+OURS, ELSE = f"s00001@{D}", "wang@acme.example"
+
+
+@pytest.mark.parametrize(
+    ("to", "cc", "h", "subject", "became"),
+    [
+        (OURS, "", "from:to:cc:subject", "s", ("done", "command")),
+        (ELSE, OURS, "from:to:cc:subject", "s", ("done", "command")),
+        (OURS, ELSE, "from:to:subject", "s", ("done", "command")),
+        (ELSE, OURS, "from:to:subject", "s", ("held", "not named")),
+        (OURS, "", "from:subject", "s", ("held", "not named")),
+        (OURS, "", "from:date", "Re: [S00001] chairs", ("held", "not named")),
+        # The largest host of all signs Subject and no recipient.
+        (OURS, "", "from:date:subject:message-id", "Re: [S00001] chairs", ("done", "command")),
+        (OURS, "", "from:date:subject:message-id", "Re: [S00002] chairs", ("held", "not named")),
+        (ELSE, "", "from:date:subject:message-id", "Re: [S00001] chairs", ("held", "not named")),
+    ],
+)
+def test_A14_who_a_mail_is_to_counts_where_its_signature_says_so(signing, to, cc, h, subject, became):  # noqa: N802
+    mail = signed(to, cc, h, subject)
+    assert signing.take(mail, OURS, peer=NOBODY, return_path="x@elsewhere.example") == became
+    assert followed(signing) == (became == ("done", "command"))
+
+
+@pytest.mark.parametrize("field", ["Cc", "To"])
+def test_A14_a_signed_command_sent_on_with_another_record_written_into_it_does_nothing_there(signing, field):  # noqa: N802
+    other = signing.quotation()
+    mail = signed(OURS if field == "Cc" else "", "", "from:subject:message-id" + (":to" if field == "Cc" else ""))
+    mail = mail.replace(b"To: \r\n", b"")
+    forged = f"{field}: {other.lower()}@{D}\r\n".encode() + mail
+    became = signing.take(forged, f"{other.lower()}@{D}", peer=NOBODY, return_path="x@elsewhere.example")
+    assert became == ("held", "not named")
+    assert signing.choices(other) == {}
+
+
+def test_A14_an_action_address_that_no_signature_covers_is_no_button(signing):  # noqa: N802
+    mail = signed(f"s00001-follow@{D}", "", "from:subject", "Re: [S00001] chairs", "quotation.*")
+    became = signing.take(mail, f"s00001-follow@{D}", peer=NOBODY, return_path="x@elsewhere.example")
+    assert became == ("held", "not named")
+
+
+def test_A14_by_spf_the_authors_own_host_sent_all_of_it(signing):  # noqa: N802
+    mail = signed(OURS, "", "from:subject")
+    assert signing.take(mail, OURS, peer=INSIDE, return_path="a@example.com") == ("done", "command")

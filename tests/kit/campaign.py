@@ -23,6 +23,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 
 import sqlalchemy as sa
 
@@ -246,6 +247,8 @@ class _Writer(threading.Thread):
         if answers and self.rng.random() < 0.5:
             lines += [f"In-Reply-To: {answers}", f"References: {answers}"]
         said = self.rng.choices(_WORDS, k=self.rng.randint(1, 30))  # a machine says the same again, people do not
+        words = " ".join("".join(self.rng.choices(ascii_lowercase, k=6)) for _ in range(15))
+        said.insert(0, f"{words}\r\n".encode())
         text = b"".join([f"{uid} is what this mail is called.\r\n".encode(), *said])
         plain = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + text
         header = ("\r\n".join(lines) + "\r\n").encode()
