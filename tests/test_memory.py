@@ -6,7 +6,6 @@ from tests.kit.memory import MIB, attachment, run, run_doors, short_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 MOST_MIB = 256
-WHOLE_MIB = 320  # of a node that takes in, decides, words and sends meanwhile
 KINDS = pytest.mark.parametrize(
     ("mail", "count"), [(attachment, 40), (short_lines, 20)], ids=["attachments of 25 MB", "lines of 3 octets"]
 )
@@ -23,5 +22,4 @@ def test_L2_the_doors_take_large_mails_in_little_memory(tmp_path, mail, count): 
 def test_L2_a_node_takes_large_mails_in_little_memory(tmp_path, mail, count):  # noqa: N802 (the campaign's name)
     figures = run(tmp_path, mail, count, at_once=20, octets=24 * MIB)
     assert figures.accepted == count, figures.show()
-    assert figures.taken < WHOLE_MIB, figures.show()
     assert figures.peak < 2 * MOST_MIB, figures.show()
