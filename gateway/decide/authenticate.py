@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from gateway.config import Authentication
 from gateway.mail.authres import Result, read_arc_results, trusted_results
+from gateway.mail.coverage import leaves_out
 from gateway.mail.dmarc import evaluate
 from gateway.mail.lookup import Lookup
 from gateway.mail.parse import Mail
-from gateway.mail.signature import leaves_out, verify_arc, verify_dkim
+from gateway.mail.signature import verify_arc, verify_dkim
 from gateway.mail.spf import check_spf
 from gateway.people import People, Person
 from gateway.store.arrivals import Arrival

@@ -17,7 +17,7 @@ import binascii
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from gateway.mail.address import parse_address
 from gateway.mail.authres import Result, Verdict
 from gateway.mail.canonical import relaxed_body, simple_body
-from gateway.mail.header import FIELD_OCTETS_MAX, FIELDS_MAX, HEADER_OCTETS_MAX, Header, split_mail
+from gateway.mail.header import FIELD_OCTETS_MAX, FIELDS_MAX, HEADER_OCTETS_MAX, split_mail
 from gateway.mail.lookup import Lookup, Unreachable, is_name, remembering, texts
 
 SIGNATURES_MAX = 10
@@ -195,24 +195,24 @@ def _is_sane(value: bytes) -> str:
     """Return why a signature field is not handed to dkimpy, or "": its expressions take long on what is not sane."""
     if len(value) > FIELD_MAX or _RUN_OF_BLANKS.search(value):
         return "the signature is longer than we read"
-    tags = _tags(value)
+    tags = tags_of(value)
     if any(name in tags and not _BASE64.fullmatch(b"".join(tags[name].split())) for name in (b"b", b"bh")):
         return "the signature is no base64"
     if tags.get(b"h", b"").count(b":") >= SIGNED_MAX:
         return "the signature names more fields than we look for"
-    if not _domain(value):
+    if not domain_of(value):
         return "d= names no domain"
     return ""
 
 
-def _tags(value: bytes) -> dict[bytes, bytes]:
-    pairs = (part.partition(b"=") for part in value[:FIELD_MAX].split(b";"))
-    return {name.strip(): given.strip() for name, _, given in pairs}
+def tags_of(value: bytes) -> dict[bytes, bytes]:
+    """Return the tags of a signature field (RFC 6376 §3.2)."""
+    return {n.strip(): given.strip() for n, _, given in (p.partition(b"=") for p in value[:FIELD_MAX].split(b";"))}
 
 
-def _domain(value: bytes) -> str:
+def domain_of(value: bytes) -> str:
     """Return the domain that a signature is of, in lower case, or ""."""
-    domain = _tags(value).get(b"d", b"")
+    domain = tags_of(value).get(b"d", b"")
     address = parse_address("x@" + domain.decode("ascii")) if domain.isascii() else None
     return address.domain if address and is_name(address.domain) else ""
 
@@ -281,22 +281,8 @@ def verify_dkim(content: bytes, lookup: Lookup) -> list[Result]:
     return results
 
 
-def leaves_out(header: Header, domains: Collection[str], name: str) -> bool:
-    """Whether a signature of `domains`, or of anybody where none is named, does not cover the field `name`.
-
-    Who sends a signed mail on can then write that field as they like (RFC 6376 §8.15). One that covers it
-    does not make good for another that does not: which of them held is not asked.
-    """
-    for body in header.all("dkim-signature"):
-        value = body.encode("utf-8", "surrogateescape")
-        signed = {each.strip().lower() for each in _tags(value).get(b"h", b"").split(b":")}
-        if (not domains or _domain(value) in domains) and name.encode() not in signed:
-            return True
-    return False
-
-
 def _judged(value: bytes, verify: Callable[[], bool]) -> Result:
-    domain = _domain(value)
+    domain = domain_of(value)
     if why := _is_sane(value):
         return Result("dkim", "permerror", domain, why)
     try:
@@ -373,7 +359,7 @@ def _place(name: bytes, value: bytes) -> int | None:
     """Return the place of a field in the chain, or None where dkimpy would read another."""
     if len(value) > FIELD_MAX:
         return None
-    given = b"i=" + _tags(value).get(b"i", b"") + b";" if name != b"arc-authentication-results" else value
+    given = b"i=" + tags_of(value).get(b"i", b"") + b";" if name != b"arc-authentication-results" else value
     ours = _INSTANCE.match(given)
     theirs = dkim.ARC.INSTANCE_RE.search(value)
     return int(ours[1]) if ours and theirs and theirs[1].lstrip(b"0") == ours[1] else None
