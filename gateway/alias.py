@@ -12,12 +12,12 @@ needed changes nothing), RFC 5233 (subaddresses). BATV and SRS are custom, not s
 
 import base64
 import binascii
-import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.mail.address import Address, parse_address
+from gateway.mail.charset import is_utf_16
 from gateway.mail.tag import TAG_LENGTH, Keys, make_tag, read_tag
 from gateway.records.commands import COMMANDS
 
@@ -48,7 +48,6 @@ _TAGGED_TEXT = re.compile(
     re.IGNORECASE,
 )
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}+(?:\r?\n[A-Za-z0-9+/]++)*+={0,2}")
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DEPTH_MAX = 4  # attachments in attachments that are looked into
 _PATH_MAX = 998  # characters of a path that are looked at
 _TAG = re.compile(rf"(?:(?<=[+.])|(?<=2[Bb]))[A-Za-z2-7]{{{TAG_LENGTH}}}(?![A-Za-z0-9])")
@@ -134,7 +133,7 @@ class Addresses:
 
         What holds a NUL, and is not UTF-16, is no text, and stays as it is.
         """
-        if content[:2] in _UTF_16:
+        if is_utf_16(content):
             wide = content.decode("utf-16", "replace")
             bare = self.untagged(wide)
             return content if bare == wide else bare.encode("utf-16")

@@ -9,7 +9,7 @@ its place, for that would make every address that is out there nobody's.
 import os
 import secrets
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from gateway.mail.tag import Keys
@@ -36,7 +36,7 @@ def load_keys(state: Path, today: date | None = None) -> Keys:
     if not path.exists():
         _write(path, [TagKey(0, secrets.token_bytes(_KEY_OCTETS))], new=True)
     found = read_keys(state)
-    oldest = (today or date.today()) - timedelta(days=KEPT_DAYS)  # noqa: DTZ011 (a day more or less is nothing)
+    oldest = (today or datetime.now(UTC).date()) - timedelta(days=KEPT_DAYS)
     kept = {each.id: each.secret for each in found if each.retired is None or each.retired >= oldest}
     return Keys(found[0].id, {found[0].id: found[0].secret, **kept})
 

@@ -20,9 +20,9 @@ from typing import IO
 from gateway import bundled, maillog
 from gateway.alias import Addresses
 from gateway.arrive.accept import Acceptor
+from gateway.arrive.crowd import Shared
 from gateway.arrive.doors import Doors
 from gateway.arrive.smtp import Settings as DoorSettings
-from gateway.arrive.smtp import Shared
 from gateway.arrive.submission import Submitters
 from gateway.config import Settings, parse_listen
 from gateway.decide.post import Desk

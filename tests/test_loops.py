@@ -157,13 +157,13 @@ def test_C15_two_gateways_with_an_answering_machine_between_them_fall_silent(tmp
 
 
 def wait_until_silent(nodes, relay: Relay, until: float) -> None:
-    """Poll until nothing waits anywhere, seen three times; a deadline that passes is a loop."""
+    """Wait until nothing waits anywhere and no store changes, seen three times; a deadline that passes is a loop."""
     quiet = 0
     while quiet < 3:
         assert time.monotonic() < until, f"still talking after {SILENT_WITHIN_S} s, {relay.carried} mails carried"
         busy = not relay.done or any(any(each.waiting().values()) for each in nodes)
-        quiet = 0 if busy else quiet + 1
-        time.sleep(0.1)  # polls; how long it takes decides nothing
+        changed = any(each.store().wait_for_others(0.1, lambda: False) for each in nodes)
+        quiet = 0 if busy or changed else quiet + 1
 
 
 def spoken(each: Node) -> tuple[list[str], list[str]]:

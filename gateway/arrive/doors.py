@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.arrive.smtp import STOPPING, Door, LmtpDoor, Settings, Shared
+from gateway.arrive.crowd import Shared
+from gateway.arrive.smtp import STOPPING, Door, LmtpDoor, Settings
 from gateway.arrive.submission import SubmissionDoor, Submitters
 
 STOPPING_S = 20.0

@@ -59,7 +59,7 @@ class Conversation(SMTP):
     errors_max, junk_max = ERRORS_MAX, JUNK_MAX
     transport: asyncio.Transport | None
 
-    def __init__(self, hooks: object, doors: Shared, loop: asyncio.AbstractEventLoop, **more: Any) -> None:  # noqa: ANN401 (aiosmtpd's)
+    def __init__(self, hooks: object, doors: Shared, loop: asyncio.AbstractEventLoop, **more: Any) -> None:  # noqa: ANN401 (aiosmtpd's own options, handed on)
         super().__init__(hooks, hostname=doors.hostname, timeout=IDLE_S, loop=loop, **more)
         self.doors = doors
         self.peer = self.group = ""
@@ -277,14 +277,14 @@ class Conversation(SMTP):
         except Exception as error:  # noqa: BLE001 (law 4: faults are 4xx)
             await self.push(await self.handle_exception(error))
 
-    async def smtp_QUIT(self, arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
+    async def smtp_QUIT(self, arg: str | None) -> None:
         """Say good-bye."""
         if arg:
             await self.push(self.say(_NO_ARGUMENT))
         else:
             self.end(_BYE)
 
-    async def smtp_STARTTLS(self, arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
+    async def smtp_STARTTLS(self, arg: str | None) -> None:
         """Begin TLS, once: aiosmtpd would begin it again inside."""
         if self._tls_protocol:
             await self.push(self.say(_TLS_TWICE))

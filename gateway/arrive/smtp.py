@@ -20,7 +20,7 @@ from aiosmtpd.smtp import Envelope, Session
 
 from gateway import maillog
 from gateway.arrive import accept, crowd
-from gateway.arrive.crowd import Shared as Shared  # noqa: PLC0414 (the node takes it from here)
+from gateway.arrive.crowd import Shared
 from gateway.arrive.session import BUSY, SLOW, Conversation
 from gateway.arrive.spool import WHOLE, Incoming
 from gateway.mail.status import Status
@@ -59,7 +59,7 @@ class Settings:
 class _Hooks:
     """What aiosmtpd asks about a command whose syntax is right."""
 
-    async def handle_EHLO(  # noqa: N802 (aiosmtpd's name and arguments)
+    async def handle_EHLO(
         self, door: "Door", session: Session, _envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
@@ -67,7 +67,7 @@ class _Hooks:
         last = kept.pop()
         return [*kept, "250-PIPELINING", "250-ENHANCEDSTATUSCODES", last]
 
-    async def handle_MAIL(  # noqa: N802 (aiosmtpd's name)
+    async def handle_MAIL(
         self, door: "Door", _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         declared = _SIZE.search(" ".join(options))
@@ -77,7 +77,7 @@ class _Hooks:
         envelope.mail_options.extend(options)
         return door.say(_OK)
 
-    async def handle_RCPT(  # noqa: N802 (aiosmtpd's name)
+    async def handle_RCPT(
         self, door: "Door", _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if len(envelope.rcpt_tos) >= RECIPIENTS_MAX:
@@ -99,7 +99,7 @@ class Door(Conversation):
     offers_auth = False
 
     def __init__(
-        self, doors: Shared, settings: Settings, loop: asyncio.AbstractEventLoop, **more: Any,  # noqa: ANN401 (aiosmtpd's)
+        self, doors: Shared, settings: Settings, loop: asyncio.AbstractEventLoop, **more: Any,  # noqa: ANN401 (aiosmtpd's own options, handed on)
     ) -> None:  # fmt: skip
         super().__init__(
             _HOOKS,
@@ -147,7 +147,7 @@ class Door(Conversation):
             return "<>", match[3].strip()
         return (address, match[3].strip()) if len(address) <= 998 else (None, None)
 
-    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
+    async def smtp_MAIL(self, arg: str | None) -> None:
         """Refuse a declared size before aiosmtpd reads the rest; whom AUTH= names says nothing to us (RFC 4954 §5)."""
         declared = _SIZE.search(arg or "")
         if declared and int(declared[1]) > self._settings.max_size:
@@ -155,11 +155,11 @@ class Door(Conversation):
             return
         await super().smtp_MAIL(_AUTH_OF.sub("", arg) if arg and self.offers_auth else arg)
 
-    async def smtp_VRFY(self, _arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
+    async def smtp_VRFY(self, _arg: str | None) -> None:
         """Tell nothing: aiosmtpd would repeat what was asked."""
         await self.push(self.say(_DISCREET))
 
-    async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
+    async def smtp_DATA(self, arg: str | None) -> None:
         """Take a mail into a spool and keep it."""
         envelope = cast("Envelope", self.envelope)
         session = cast("Session", self.session)
@@ -191,7 +191,7 @@ class Door(Conversation):
                 self.end(_FAULT)
         finally:
             mail.close()
-            reader._limit = self.line_length_limit  # noqa: SLF001
+            reader._limit = self.line_length_limit  # noqa: SLF001 (as above)
             self.receiving = self.keeping = False
             self._set_post_data_state()  # type: ignore[no-untyped-call]  # aiosmtpd's
         self.settled()

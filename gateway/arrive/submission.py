@@ -87,7 +87,7 @@ class SubmissionDoor(Door):
         self._submitters = submitters
         self._failed = 0
 
-    async def smtp_AUTH(self, arg: str | None) -> None:  # noqa: N802 (aiosmtpd's name)
+    async def smtp_AUTH(self, arg: str | None) -> None:
         """Let mechanisms be written in any case, and nobody log in while a mail is under way (RFC 4954 §4)."""
         mechanism, *rest = (arg or "").split() or [""]
         if self.envelope is not None and self.envelope.mail_from:
@@ -95,7 +95,7 @@ class SubmissionDoor(Door):
             return
         await super().smtp_AUTH(" ".join([mechanism.upper(), *rest]))
 
-    async def auth_PLAIN(self, _server: object, args: list[str]) -> AuthResult:  # noqa: N802 (aiosmtpd's name)
+    async def auth_PLAIN(self, _server: object, args: list[str]) -> AuthResult:
         """Take login and password at once (RFC 4616); nobody acts for another."""
         given = await self._given(args, "")
         if given is None:
@@ -106,7 +106,7 @@ class SubmissionDoor(Door):
             return _ANSWERED
         return await self._judge(login[0], login[1])
 
-    async def auth_LOGIN(self, _server: object, args: list[str]) -> AuthResult:  # noqa: N802 (aiosmtpd's name)
+    async def auth_LOGIN(self, _server: object, args: list[str]) -> AuthResult:
         """Take login and password one after the other."""
         login = await self._given(args, "VXNlcm5hbWU6")  # "Username:"
         if login is None:

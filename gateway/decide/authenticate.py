@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from gateway.config import Authentication
 from gateway.mail.authres import Result, read_arc_results, trusted_results
-from gateway.mail.coverage import leaves_out
 from gateway.mail.dmarc import evaluate
 from gateway.mail.lookup import Lookup
 from gateway.mail.parse import Mail
 from gateway.mail.signature import verify_arc, verify_dkim
+from gateway.mail.signature_field import leaves_out
 from gateway.mail.spf import check_spf
 from gateway.people import People, Person
 from gateway.store.arrivals import Arrival
@@ -106,7 +106,7 @@ def prove(arrival: Arrival, mail: Mail, people: People, settings: Authentication
         found, defects = trusted_results(mail.header, settings.authserv_id)
         speaks = _speaks_for(found, domain)
         return Proof(bool(speaks), _how(speaks), tuple(found), unproved=_unproved(mail, speaks), defects=tuple(defects))
-    return _by_dns(arrival, mail, settings.arc_sealers, lookup)
+    return _by_dns(arrival, mail, domain, settings.arc_sealers, lookup)
 
 
 def _by_login(arrival: Arrival, author: Person | None) -> Proof:
@@ -116,8 +116,7 @@ def _by_login(arrival: Arrival, author: Person | None) -> Proof:
     return Proof(results=(Result("auth", "fail", "", said),))
 
 
-def _by_dns(arrival: Arrival, mail: Mail, sealers: Sequence[str], lookup: Lookup) -> Proof:
-    domain = mail.author.address.domain if mail.author else ""
+def _by_dns(arrival: Arrival, mail: Mail, domain: str, sealers: Sequence[str], lookup: Lookup) -> Proof:
     proofs = [_spf(arrival, lookup), *verify_dkim(arrival.content, lookup)]
     dmarc = evaluate(domain, proofs, lookup)
     results = (*proofs, dmarc.result)

@@ -13,18 +13,24 @@ from gateway.decide.execute import Executed, Giver, Mistake, execute
 from gateway.decide.place import Incoming, Place, keep_aside, named, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.mail.quoting import split_reply
-from gateway.records.commands import BY_NAME, FOLLOW, HELP, LIST, NOTE, UNFOLLOW, Given, may_mean_note, split_commands
+from gateway.records.commands import (
+    BY_NAME,
+    FOLLOW,
+    HELP,
+    LIST,
+    NOTE,
+    UNFOLLOW,
+    Given,
+    asks_note,
+    may_mean_note,
+    split_commands,
+)  # fmt: skip
 from gateway.records.record import CUSTOMER
 from gateway.store import messages, notices
 from gateway.store.arrivals import Settled
 from gateway.store.messages import Author
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
-
-
-def asks_note(given: Sequence[Given]) -> bool:
-    """Whether one of the commands makes the text a note."""
-    return any(each.command is NOTE for each in given)
 
 
 def note_words(given: Sequence[Given]) -> list[str]:

@@ -11,8 +11,7 @@ from gateway.decide.post import create as create_record
 from gateway.mail.address import parse_address, parse_mailboxes
 from gateway.mail.parse import Mail
 from gateway.mail.quoting import split_reply
-from gateway.records import commands
-from gateway.records.commands import split_commands
+from gateway.records.commands import asks_note, split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, LEAD
 from gateway.records.lifecycle import STAGE, Edit
 from gateway.records.record import CUSTOMER, Choice, Party, Record
@@ -60,7 +59,7 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
         tell_held(tx, desk, incoming, decided.reason, None, [])
         return Settled("held", decided.cause, decided.reason)
     if incoming.note or (identity.person is not None and _is_inner(tx, mail)):
-        reason = "an answer to a note creates nothing outsiders could hear of"
+        reason = "what is a note, answers one or quotes one creates nothing that outsiders could hear of"
         tell_held(tx, desk, incoming, reason, None, [])
         return Settled("held", "note", reason)
     if messages.claim_effect(tx, _scope(found), incoming.original_id, mail.body_digest) == "repeated":
@@ -135,7 +134,7 @@ def _let_follow(tx: Transaction, desk: Desk, record: Record, named: Sequence[str
 def _is_inner(tx: Transaction, mail: Mail) -> bool:
     """Whether a mail of our own people is a note by its command, or its subject, the title to be, quotes one."""
     given, _ = split_commands(split_reply(mail.text).text)
-    return any(each.command is commands.NOTE for each in given) or prints.quotes_note(tx, [mail.subject])
+    return asks_note(given) or prints.quotes_note(tx, [mail.subject])
 
 
 def _scope(found: Intake) -> str:

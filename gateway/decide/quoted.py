@@ -1,6 +1,5 @@
 """A text for outsiders that quotes a note is not posted: its author is asked first."""
 
-import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +7,7 @@ from dataclasses import replace
 from gateway.decide.held import QUOTES_NOTE
 from gateway.decide.place import Incoming, Place, tell_held
 from gateway.decide.post import Desk, Text
-from gateway.mail.charset import decode_text
+from gateway.mail.charset import decode_text, is_utf_16
 from gateway.mail.html import html_to_text
 from gateway.mail.parse import Attachment, parse
 from gateway.store import messages, prints
@@ -23,7 +22,6 @@ _MAILS_MAX = 100  # of a mailbox
 _FIELDS = rb"(?:[A-Za-z-]{2,60}:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){2}"
 _MAIL = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,20}(?:From [^\r\n]{1,200}\r?\n)?" + _FIELDS)
 _MBOX = re.compile(rb"(?:\A|\r?\n)From [^\r\n]{1,200}\r?\n")
-_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MARKUP = re.compile(r"<(?:!doctype|html|head|body|div|p|table|span|br)\b", re.IGNORECASE)
 
 
@@ -69,9 +67,8 @@ def _texts_in(attachment: Attachment, ids: list[str], depth: int = 0) -> Iterato
             yield mail.text
             for each in mail.attachments if depth < _DEPTH_MAX else ():
                 yield from _texts_in(each, ids, depth + 1)
-    elif attachment.media_type.startswith("text/") or b"\0" not in content or content[:2] in _WIDE:
-        looked = content[:_TEXTS_MAX]
-        text = looked.decode("utf-16", "replace") if looked[:2] in _WIDE else decode_text(looked, "")[0]
+    elif attachment.media_type.startswith("text/") or b"\0" not in content or is_utf_16(content):
+        text = decode_text(content[:_TEXTS_MAX], "")[0]
         yield html_to_text(text) if _MARKUP.search(text[:1000]) else text
 
 

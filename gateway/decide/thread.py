@@ -13,7 +13,7 @@ from gateway.decide.place import Incoming, Place, addressed, keep_aside, keep_ch
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
 from gateway.mail.quoting import begins_quoted, split_reply, without_quotes
-from gateway.records.commands import Given, split_commands
+from gateway.records.commands import Given, asks_note, split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
 from gateway.records.record import CUSTOMER, Choice
 from gateway.store import followers, messages
@@ -33,10 +33,10 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     text = reply.text
     if incoming.identity.person is not None and not incoming.automatic and not begins_quoted(incoming.mail.text):
         given, text = split_commands(reply.text)
-    is_note = incoming.note or where.action == NOTE.name or command.asks_note(given)
+    is_note = incoming.note or where.action == NOTE.name or asks_note(given)
     wish: Wish = "note" if is_note else "command" if given else "discussion"
     decided = _decide(tx, desk, incoming, where, wish)
-    if decided.name == "accept" and incoming.identity.person is None and _asks_note(reply.text):
+    if decided.name == "accept" and incoming.identity.person is None and asks_note(split_commands(reply.text)[0]):
         # One of our own people, it seems, at an address we do not know: what they mean for those inside stays here.
         decided = decided if incoming.recipient.released else hold("not a person", "an outsider's mail is never a note")
     if decided.name != "accept":
@@ -87,10 +87,6 @@ def _said(
         text = machine.line(text)
     details = Details(defects=incoming.mail.defects, withheld=incoming.withheld)
     return Text(text, desk.addresses.untagged(quoted), attachments=incoming.attachments, details=details)
-
-
-def _asks_note(text: str) -> bool:
-    return command.asks_note(split_commands(text)[0])
 
 
 def _along(incoming: Incoming, said: Text) -> Text:

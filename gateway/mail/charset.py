@@ -28,6 +28,12 @@ _WORDS_MAX = 500
 # Charsets that say with ASCII octets what is not ASCII.
 _ASCII_SHAPED = ("iso-2022", "iso2022", "utf-7", "utf7", "hz")
 _GUESS_OCTETS = 20_000
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def is_utf_16(data: bytes) -> bool:
+    """Whether `data` begins with the byte order mark of UTF-16."""
+    return data[:2] in _MARKS
 
 
 def decode_text(data: bytes, declared: str = "") -> tuple[str, str]:
@@ -42,6 +48,9 @@ def decode_text(data: bytes, declared: str = "") -> tuple[str, str]:
 
 
 def _decode(data: bytes, declared: str) -> tuple[str, str]:
+    if is_utf_16(data):  # the mark says more than any declaration (WHATWG Encoding, "decode")
+        lies = declared and not declared.startswith("utf-16")
+        return data.decode("utf-16", "replace"), f"charset {declared} is really utf-16" if lies else ""
     charset = _LARGER.get(declared, declared)
     if data.isascii() and not charset.startswith(_ASCII_SHAPED):
         return data.decode("ascii"), ""

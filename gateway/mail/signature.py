@@ -29,15 +29,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from gateway.mail.address import parse_address
 from gateway.mail.authres import Result, Verdict
 from gateway.mail.canonical import relaxed_body, simple_body
 from gateway.mail.header import FIELD_OCTETS_MAX, FIELDS_MAX, HEADER_OCTETS_MAX, split_mail
 from gateway.mail.lookup import Lookup, Unreachable, is_name, remembering, texts
+from gateway.mail.signature_field import FIELD_MAX, domain_of, tags_of
 
 SIGNATURES_MAX = 10
 ARC_SETS_MAX = 50  # RFC 8617 §4.2.1
-FIELD_MAX = 8 * 1024  # octets of a signature that is looked at
 SIGNED_MAX = 200  # names in h=; each is looked for among all fields
 RSA_BITS_MIN = 1024
 RSA_BITS_MAX = 8192
@@ -203,18 +202,6 @@ def _is_sane(value: bytes) -> str:
     if not domain_of(value):
         return "d= names no domain"
     return ""
-
-
-def tags_of(value: bytes) -> dict[bytes, bytes]:
-    """Return the tags of a signature field (RFC 6376 §3.2)."""
-    return {n.strip(): given.strip() for n, _, given in (p.partition(b"=") for p in value[:FIELD_MAX].split(b";"))}
-
-
-def domain_of(value: bytes) -> str:
-    """Return the domain that a signature is of, in lower case, or ""."""
-    domain = tags_of(value).get(b"d", b"")
-    address = parse_address("x@" + domain.decode("ascii")) if domain.isascii() else None
-    return address.domain if address and is_name(address.domain) else ""
 
 
 def find_key(selector: bytes, domain: bytes, algorithm: bytes, identity: bytes, lookup: Lookup) -> PublicKey:

@@ -102,6 +102,11 @@ def split_commands(text: str) -> tuple[tuple[Given, ...], str]:
     return tuple(given), "\n".join(lines[at:]).strip("\n") if given else text
 
 
+def asks_note(given: Sequence[Given]) -> bool:
+    """Whether one of the commands makes the text a note."""
+    return any(each.command is NOTE for each in given)
+
+
 def may_mean_note(text: str) -> bool:
     """Whether a line of `text` looks as if its author meant `/note`, though it does not stand at the top.
 

@@ -11,8 +11,9 @@ import uvloop
 
 from gateway import site
 from gateway.arrive.accept import Acceptor
+from gateway.arrive.crowd import Shared
 from gateway.arrive.doors import Doors
-from gateway.arrive.smtp import Settings, Shared
+from gateway.arrive.smtp import Settings
 from gateway.node import make_addresses, open_site_store
 from gateway.records.record import Record
 from gateway.store import content, records, schema

@@ -130,7 +130,7 @@ class _Flood:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(reader.read(100), 0.5)
                 writer.close()
-            await asyncio.sleep(0.5)  # paces the flood; decides nothing
+            await asyncio.sleep(0.5)  # a rate, as in `hasty`: how soon a dripping peer is back; nothing waits for it
 
 
 def _flood(port: int, plan: Plan, tells) -> None:

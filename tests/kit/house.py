@@ -11,8 +11,9 @@ import sqlalchemy as sa
 
 from gateway.alias import Addresses
 from gateway.arrive.accept import Acceptor
+from gateway.arrive.crowd import Shared
 from gateway.arrive.doors import Doors
-from gateway.arrive.smtp import Settings, Shared
+from gateway.arrive.smtp import Settings
 from gateway.decide.announce import Event, announce
 from gateway.decide.post import Desk
 from gateway.decide.read import Reader

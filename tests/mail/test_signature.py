@@ -412,7 +412,8 @@ def test_what_passes_is_what_was_signed(puts, c, bare):
     if "pass" in verdicts(changed):
         header, body = split_mail(changed)
         for name, value in [("from", "Ann <ann@example.com>"), ("to", "bob@example.net")]:
-            assert header.all(name) == [value]
+            # The relaxed form counts a run of blanks as one (RFC 6376 §3.4.2).
+            assert [" ".join(each.split()) for each in header.all(name)] == [value]
         assert " ".join(header.first("subject").split()) == "An offer folded"
         assert Relaxed.canonicalize_body(re.sub(rb"\r?\n", b"\r\n", body)) == Relaxed.canonicalize_body(MAIL.partition(b"\r\n\r\n")[2])  # fmt: skip
 
