@@ -48,6 +48,18 @@ class Follower:
     grants: tuple[Grant, ...]
     without: tuple[str, ...] = ()
 
+    def wants(self, known: Iterable[str]) -> list[str]:
+        """Return which of the `known` subtypes they hear, whatever the conditions of rules say of one record."""
+        return [name for name in known if self._granted(name)]
+
+    def _granted(self, subtype: str) -> list[Grant]:
+        given = [grant for grant in self.grants if matches(grant.subtypes, subtype)]
+        given_up = exactest(self.without, subtype)
+        if not given_up:
+            return given
+        least = _exactness(given_up)
+        return [g for g in given if g.chosen and _exactness(exactest(g.subtypes, subtype)) > least]
+
     def heard(self, subtype: str, record: Record) -> Grant | str:
         """Return the most immediate grant of `subtype`, or why there is none.
 
@@ -56,14 +68,10 @@ class Follower:
         """
         if not self.grants:
             return "does not follow this record"
-        given = [grant for grant in self.grants if matches(grant.subtypes, subtype)]
-        if given_up := exactest(self.without, subtype):
-            least = _exactness(given_up)
-            given = [g for g in given if g.chosen and _exactness(exactest(g.subtypes, subtype)) > least]
-            if not given:
-                return f"unfollowed {given_up}"
+        given = self._granted(subtype)
         if not given:
-            return f"follows, but not {subtype}"
+            given_up = exactest(self.without, subtype)
+            return f"unfollowed {given_up}" if given_up else f"follows, but not {subtype}"
         fitting = [grant for grant in given if grant.when.failing(record.fields) is None]
         if not fitting:
             clause = given[0].when.failing(record.fields)
@@ -94,12 +102,34 @@ def followers(record: Record, choices: Iterable[Choice], people: People, rules: 
         for rule in rules.follow:
             if rule.applies(record.teams):
                 _apply(table, rule, rules)
-    for choice in choices:
+    given = list(choices)
+    for choice in given:
+        if not _counts(choice, record):
+            continue
+        subtypes, without = (choice.subtypes, choice.without) if choice.team is None else _left(choice, given)
         for who in _expand(choice.who, rules):
-            if choice.subtypes:
-                table.give(who, choice.subtypes, Reason(choice.how), chosen=who == choice.who)
-            table.take(who, choice.without)
+            if subtypes:
+                detail = f"team:{choice.team or '*'}" if choice.team is not None else ""
+                table.give(who, subtypes, Reason(choice.how, detail), chosen=who == choice.who)
+            table.take(who, without)
     return table.result()
+
+
+def _counts(choice: Choice, record: Record) -> bool:
+    """Whether a choice counts on a record: one that stands does where its team has, or had, the record."""
+    if choice.team is None:
+        return True
+    return record.kind != TEAM and (not choice.team or choice.team in record.teams)
+
+
+def _left(standing: Choice, given: Iterable[Choice]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is left of a standing choice beside what the same one chose on the record itself, which beats it."""
+    own = [made for made in given if made.team is None and made.who == standing.who]
+    wanted = [each for made in own for each in made.subtypes]
+    given_up = [each for made in own for each in made.without]
+    subtypes = tuple(each for each in standing.subtypes if not matches(given_up, each))
+    without = tuple(each for each in standing.without if not (each == "*" and wanted) and not matches(wanted, each))
+    return subtypes, without
 
 
 def _apply(table: "_Table", rule: FollowRule, rules: Rules) -> None:

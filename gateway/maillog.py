@@ -97,6 +97,11 @@ def delivered(delivery: int, state: str, answer: str) -> None:
     _tell("delivery", state, delivery=delivery, answer=answer)
 
 
+def no_pdf(reason: str) -> None:
+    """No PDF can be made on this machine."""
+    _log.warning("no-pdf", reason=reason)
+
+
 def reloaded(problems: int) -> None:
     """People and rules were read again; with problems, the old stay in force."""
     _tell("reloaded", "kept the old" if problems else "in force", problems=problems)

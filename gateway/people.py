@@ -48,6 +48,11 @@ class Person(Model):
     language: Language | None = None
     delivery: Delivery = "mail"
 
+    @property
+    def entitled(self) -> bool:
+        """Whether they may note and use commands."""
+        return bool({"sales", "sales-admin"} & set(self.rights))
+
 
 class Customer(Model):
     """A customer's file."""

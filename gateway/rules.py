@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from gateway.document import Document, Model, Problem, Where, validate
 from gateway.mail.address import parse_address
 from gateway.people import Delivery, as_list
+from gateway.records.commands import BY_NAME, named
 from gateway.records.conditions import Condition, parse_condition
 from gateway.records.kinds import BUILT_IN, TEAM, Kind, Kinds, Subtype, matches
 from gateway.records.record import REFERENCE
@@ -61,6 +62,7 @@ class Intake(Model):
     team: str = ""
     senders: Literal["people", "customers", "everyone"] = Field(default="people", alias="from")
     refusal: Texts = Field(default_factory=dict)
+    assign: Literal["", "leader", "round-robin", "fewest-open"] = ""
 
 
 class Quantity(Model):
@@ -157,12 +159,17 @@ class Rules:
     customer_follows: Mapping[str, bool] = field(default_factory=dict)
     replace_teams: bool = False
     lead_stages: tuple[str, ...] = _DEFAULT_STAGES
+    confirm_twice: frozenset[str] = frozenset()
     limits: Limits = Limits()
     kinds: Kinds = field(default_factory=Kinds)
 
     def first_team(self, person: str) -> str:
         """Return the first team `person` belongs to, or ""."""
-        return next((key for key, team in self.teams.items() if person in team.everybody), "")
+        return next(iter(self.teams_of(person)), "")
+
+    def teams_of(self, person: str) -> tuple[str, ...]:
+        """Return the teams `person` belongs to, in the order of the file."""
+        return tuple(key for key, team in self.teams.items() if person in team.everybody)
 
 
 _CUSTOMER_FOLLOWS = {"quotation.sent": False, "quotation.confirmed": True, "invoice.validated": False}
@@ -175,7 +182,8 @@ def load(document: Document) -> tuple[Rules, list[Problem]]:
     """
     read = validate(document, _File)
     kinds = Kinds(_kinds(read))
-    problems = [*_check_kinds(document, read), *_check_names(document, read), *_check_subtypes(document, read, kinds)]
+    checks = (_check_kinds, _check_names, _check_words)
+    problems = [*(each for check in checks for each in check(document, read)), *_check_subtypes(document, read, kinds)]
     follow = tuple(
         FollowRule(
             line=document.line("follow", n),
@@ -194,6 +202,7 @@ def load(document: Document) -> tuple[Rules, list[Problem]]:
         customer_follows={**_CUSTOMER_FOLLOWS, **read.customer_follows},
         replace_teams=read.on_team_change == "replace",
         lead_stages=read.lead_stages,
+        confirm_twice=frozenset(command.name for word in read.confirm_twice if (command := named(word))),
         limits=read.limits,
         kinds=kinds,
     )
@@ -291,6 +300,20 @@ def _check_names(document: Document, read: _File) -> list[Problem]:
                 problems.append(document.problem(("follow", n, "team"), f"unknown team {team!r}", _teams(read)))
         if rule.who.startswith("group:") and rule.who.removeprefix("group:") not in read.teams:
             problems.append(document.problem(("follow", n, "who"), f"unknown team in {rule.who!r}", _teams(read)))
+    return problems
+
+
+def _check_words(document: Document, read: _File) -> list[Problem]:
+    """Commands that ask twice are commands, and who is assigned by rule is of a team."""
+    problems = []
+    for n, word in enumerate(read.confirm_twice):
+        if named(word) is None:
+            mend = f"the commands are {', '.join(BY_NAME)}"
+            problems.append(document.problem(("confirm_twice", n), f"unknown command {word!r}", mend))
+    for n, intake in enumerate(read.intake):
+        if intake.assign and not intake.team:
+            mend = "name the team whose people they are"
+            problems.append(document.problem(("intake", n, "assign"), "assign needs a team", mend))
     return problems
 
 

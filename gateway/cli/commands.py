@@ -5,12 +5,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from gateway.cli.app import NO, REFUSED, AsJson, app, fail, opened, out, say, show_json
-from gateway.decide.execute import Executed, Giver, Mistake, execute
-from gateway.records.commands import Given, split_commands
+from gateway.cli.app import NO, REFUSED, AsJson, Open, app, fail, opened, out, say, show_json
+from gateway.decide.execute import Executed, Giver, execute
+from gateway.decide.meant import Mistake
+from gateway.node import make_renderer
+from gateway.notify.answer import Asked, Section, sections
+from gateway.notify.compose import Part
+from gateway.people import Person
+from gateway.records.commands import BY_NAME, Given, split_commands
 from gateway.store import records
 from gateway.store.messages import Author
+from gateway.store.session import Transaction
 from gateway.worker import now_ms
+
+Answered = tuple[list[Section], list[Part]]
 
 
 @app.command(name="do")
@@ -19,6 +27,7 @@ def carry_out(
     /,
     *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
     who: Annotated[str, Parameter(name="--as", help="The person who does it.")],
+    yes: Annotated[bool, Parameter(help="Say the second yes that `confirm_twice` asks for.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Carry out COMMAND… on REF as a mail of a person would: `do S00042 confirm --as a`."""
@@ -29,17 +38,23 @@ def carry_out(
         record = records.find(tx, ref, lock=True)
         if record is None:
             fail(f"there is no record {ref}", NO)
+        given = _given(command)
+        twice = [each.line for each in given if each.command and each.command.name in site.site.rules.confirm_twice]
+        if twice and not yes:
+            fail(f"{', '.join(twice)} asks for a second yes: say --yes", REFUSED)
         giver = Giver(Author(person.key, person.name, person.email[0]), person.key, "the command line")
-        made = execute(tx, site.desk, record, _given(command), giver, now_ms())
+        made = execute(tx, site.desk, record, given, giver, now_ms())
+        answered = _answered(tx, site, person, made)
         site.store.wake_others(tx)
     if isinstance(made, Mistake):
         if as_json:
-            show_json({"given": made.given, "problem": made.problem, "nearest": list(made.nearest)})
-        say(f"nothing was done: {made.given}: {made.problem or 'is no command here'}")
+            nearest = list(made.instead or made.nearest)
+            show_json({"given": made.given, "problem": str(made.problem), "nearest": nearest})
+        say(f"nothing was done: {made.given}: {str(made.problem) or 'is no command here'}")
         if made.nearest:
-            say(f"did you mean: {', '.join(made.nearest)}")
+            say(f"did you mean: {', '.join(made.instead or made.nearest)}")
         sys.exit(REFUSED)
-    _show(made, as_json=as_json)
+    _show(made, answered, as_json=as_json)
 
 
 def _given(words: tuple[str, ...]) -> tuple[Given, ...]:
@@ -56,13 +71,31 @@ def _given(words: tuple[str, ...]) -> tuple[Given, ...]:
     return given
 
 
-def _show(made: Executed, *, as_json: bool) -> None:
+def _answered(tx: Transaction, site: Open, person: Person, made: Executed | Mistake) -> Answered:
+    """Return what the commands asked for, in the person's language, as their mail would say it."""
+    if isinstance(made, Mistake):
+        return [], []
+    names = [name for name, _ in made.done if BY_NAME[name].asks]
+    asked = Asked(names, person, site.site.language(person.language), made.record)
+    return sections(tx, site.site, site.desk.addresses, make_renderer(site.site.settings), asked)
+
+
+def _show(made: Executed, answered: Answered, *, as_json: bool) -> None:
     changes = [{"name": each.name, "old": each.old, "new": each.new} for each in made.changes]
     if as_json:
         done = [{"command": name, "arguments": words} for name, words in made.done]
-        show_json({"record": made.record.ref, "state": made.record.state, "done": done, "changes": changes})
+        shown = {"record": made.record.ref, "state": made.record.state, "done": done, "changes": changes}
+        show_json(shown | {"made": list(made.made), "answers": answered[0]})
         return
     for name, words in made.done:
+        if BY_NAME[name].asks:
+            continue
         out.print(f"{made.record.ref}: /{name} {words}".rstrip(), markup=False)
     for change in changes:
         out.print(f"  {change['name']}: {change['old'] or '–'} → {change['new'] or '–'}", markup=False)
+    for ref in made.made:
+        out.print(f"  made {ref}", markup=False)
+    for section in answered[0]:
+        out.print(section["title"], markup=False)
+        for row in section["rows"]:
+            out.print(f"  {row['text']}", markup=False)

@@ -18,6 +18,7 @@ from gateway.decide.post import Desk, Posted, Text, create, happen, person_autho
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
 from gateway.mail.parse import Attachment, file_name
+from gateway.records import lifecycle
 from gateway.records.kinds import DISCUSSION, LEAD, NOTE, TEAM, Kind, Subtype
 from gateway.records.lifecycle import Edit, Refusal
 from gateway.records.record import REFERENCE, TITLE_MAX, Line, Party, Record
@@ -158,7 +159,7 @@ def announce(tx: Transaction, desk: Desk, event: Event, folder: Path, now: int) 
         return Refused(tuple(problems))
     posted = _carry_out(tx, desk, checked, now)
     if isinstance(posted, Refusal):
-        return Refused((Problem(posted.field, posted.value, posted.problem),))
+        return Refused((Problem(posted.field, posted.value, str(posted.problem)),))
     if event.note:
         post(
             tx,
@@ -207,7 +208,7 @@ def _carry_out(tx: Transaction, desk: Desk, checked: _Checked, now: int) -> Post
         )
         return create(tx, desk, checked.kind, event.ref or "", edit, actor, said, now)
     if checked.record is None:
-        return Refusal("ref", event.ref or "", "there is no such record")
+        return Refusal("ref", event.ref or "", lifecycle.Problem("there is no such record"))
     if event.event == "message":
         return post(tx, desk, checked.record, DISCUSSION, _speaker(event, actor), said, now)
     return happen(tx, desk, checked.record, checked.subtype, edit, actor, said, now)

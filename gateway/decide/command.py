@@ -6,19 +6,23 @@ A mistake executes nothing of its mail, and is answered with the words that come
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gateway.decide import machine
+from gateway.decide import machine, prefs, standing
 from gateway.decide.authorise import Question, Wish, authorise
 from gateway.decide.disposition import hold
-from gateway.decide.execute import Executed, Giver, Mistake, execute
+from gateway.decide.execute import Executed, Giver, execute, unknown
+from gateway.decide.held import SECOND_YES
+from gateway.decide.meant import Mistake
 from gateway.decide.place import Incoming, Place, keep_aside, named, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.mail.quoting import split_reply
+from gateway.people import Person
 from gateway.records.commands import (
     BY_NAME,
     FOLLOW,
     HELP,
     LIST,
     NOTE,
+    PREFS,
     UNFOLLOW,
     Given,
     asks_note,
@@ -41,19 +45,32 @@ def note_words(given: Sequence[Given]) -> list[str]:
 def mistake(where: Place, given: Sequence[Given], text: str) -> Mistake | None:
     """Return the first command nobody knows, or a note that `text` hides, or None."""
     if not asks_note(given) and where.action != NOTE.name and may_mean_note(text):
-        return Mistake("/note", ("/note", "/備註"))
-    unknown = next((each for each in given if each.command is None), None)
-    return Mistake(f"/{unknown.word}", tuple(unknown.nearest)) if unknown else None
+        return Mistake("/note", ("/note", "/備註"), instead=("/note",))
+    wrong = next((each for each in given if each.command is None), None)
+    return unknown(wrong) if wrong else None
 
 
-def refuse(tx: Transaction, incoming: Incoming, where: Place, wrong: Mistake) -> Settled:
-    """Answer a mail whose command cannot be carried out; nothing of it is."""
+def refuse(
+    tx: Transaction, incoming: Incoming, where: Place, wrong: Mistake, given: Sequence[Given] = (), text: str = ""
+) -> Settled:  # fmt: skip
+    """Answer a mail whose command cannot be carried out; nothing of it is.
+
+    The answer holds the mail as it would have worked, ready to send: the commands `given`, mended, and the `text`.
+    """
+    lines = [each.line for each in given]
+    mended = [_mended(lines, wrong.given, line) for line in wrong.instead]
     data = {
-        "given": wrong.given, "nearest": list(wrong.nearest), "problem": wrong.problem,
-        "subject": incoming.mail.subject,
+        "given": wrong.given, "nearest": list(wrong.nearest), "problem": wrong.problem.pattern,
+        "about": list(wrong.problem.about), "subject": incoming.mail.subject,
+        "instead": ["\n".join([*each, *([""] if text.strip() else []), text]).strip() for each in mended],
     }  # fmt: skip
     _answer(tx, incoming, where, "mistake", data)
     return Settled("done", "mistake", f"{wrong.given} is no command here; nothing was done", where.record.id)
+
+
+def _mended(lines: Sequence[str], wrong: str, right: str) -> Sequence[str]:
+    """Return the command lines of a mail with the wrong one as it would have worked."""
+    return [right if wrong in (line, line.split(" ")[0]) else line for line in lines] or [right]
 
 
 def carry_out(
@@ -80,6 +97,27 @@ def is_first(tx: Transaction, incoming: Incoming, where: Place) -> bool:
     return messages.claim_effect(tx, scope, incoming.dated_id, incoming.mail.body_digest) != "repeated"
 
 
+def asks_again(
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, given: Sequence[Given]
+) -> Settled | None:  # fmt: skip
+    """Keep a mail with a command that asks for a second yes, and ask its author for it; None where none does.
+
+    The address that says yes holds a tag, and stands only in a mail to the author: who merely sends in their name
+    never sees it.
+    """
+    person = incoming.identity.person
+    twice = [each.line for each in given if each.command and each.command.name in desk.site.rules.confirm_twice]
+    if not twice or incoming.recipient.released or person is None:
+        return None
+    scope = f"record:{where.record.id}:{where.action}:twice"
+    if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
+        return Settled("done", "duplicate", "the same mail was asked about already", where.record.id)
+    data = {"item": {"id": incoming.recipient.id, "commands": twice}, "answers": incoming.mail.message_id}
+    notices.add(tx, NewNotice("twice", person.key, incoming.identity.email, data, where.record.id), incoming.now)
+    reason = f"{', '.join(twice)} asks its author for a second yes"
+    return Settled("held", SECOND_YES, reason, where.record.id)
+
+
 def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
     """Carry out a mail to the address of a command, for its author; the first line holds what it takes."""
     if incoming.automatic:
@@ -97,21 +135,34 @@ def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) ->
         decided = machine.why_not(incoming, "command", named=addressed) or decided
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
-    asked = BY_NAME[where.action]
-    line = split_reply(incoming.mail.text).text.split("\n", 1)[0] if asked.takes else ""
+    given = _by_its_address(desk, incoming, where)
+    if (kept := asks_again(tx, desk, incoming, where, given)) is not None:
+        return kept
     scope = f"record:{where.record.id}:{where.action}"
     again = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated"
     if again or not is_first(tx, incoming, where):
         return Settled("done", "duplicate", "the same mail was carried out already", where.record.id)
     giver = _giver(incoming, where, Text(attachments=incoming.attachments, original_id=incoming.mail.message_id))
-    made = execute(tx, desk, where.record, [Given(asked.name, asked, tuple(line.split()))], giver, incoming.now)
-    if isinstance(made, Mistake) and asked in (FOLLOW, UNFOLLOW):
+    made = execute(tx, desk, where.record, given, giver, incoming.now)
+    if isinstance(made, Mistake) and given[0].command in (FOLLOW, UNFOLLOW) and where.action != PREFS.name:
         # A greeting or a signature there is no list of subtypes: all is meant.
-        made = execute(tx, desk, where.record, [Given(asked.name, asked, ())], giver, incoming.now)
+        made = execute(tx, desk, where.record, [replace(given[0], arguments=())], giver, incoming.now)
     if isinstance(made, Mistake):
-        return refuse(tx, incoming, where, made)
+        return refuse(tx, incoming, where, made, given)
     _answer_all(tx, incoming, where, made, ())
     return Settled("done", "command", "", where.record.id)
+
+
+def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> Sequence[Given]:
+    """Return what a mail to a command's address commands: the form of preferences may be several things."""
+    asked = BY_NAME[where.action]
+    if asked is PREFS and incoming.identity.person is not None:
+        ticked = prefs.read(incoming.mail.text, desk.site.rules.kinds.of_record(where.record.kind))
+        mine = next((each for each in where.followers if each.who == incoming.identity.person.key), None)
+        given = prefs.as_commands(ticked, mine.wants(ticked) if mine else ())
+        return given or [Given(asked.name, asked, ())]
+    line = split_reply(incoming.mail.text).text.split("\n", 1)[0] if asked.takes else ""
+    return [Given(asked.name, asked, tuple(line.split()))]
 
 
 def _answer_all(
@@ -146,6 +197,7 @@ def _told(made: Executed) -> dict[str, object]:
     return {
         "done": [list(each) for each in made.done],
         "changes": [[change.name, change.old, change.new] for change in made.changes],
+        "made": list(made.made),
     }
 
 
@@ -163,10 +215,37 @@ def to_reserved(tx: Transaction, desk: Desk, local: str, incoming: Incoming) -> 
     if incoming.automatic:
         return Settled("done", "automatic", incoming.automatic)
     if local == "gateway" and incoming.identity.person is not None and incoming.identity.authenticated:
-        given, _ = split_commands(split_reply(incoming.mail.text).text)
-        asked = [each.command.name for each in given if each.command in (LIST, HELP)]
-        answer(tx, incoming, asked or [HELP.name], None)
-        return Settled("done", "command", f"answered {', '.join(asked) or HELP.name}")
+        return _to_gateway(tx, desk, incoming, incoming.identity.person)
     reason = f"mail to {local}@ is for the people with the right settings"
     tell_held(tx, desk, incoming, reason, None, [])
     return Settled("held", local, reason)
+
+
+def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person) -> Settled:
+    """Answer what needs no record, and carry out what a person chooses for the records of a team, or all."""
+    given, _ = split_commands(split_reply(incoming.mail.text).text)
+    refused = machine.why_not(incoming, "command", named=True) if given else None
+    if refused is not None:
+        return Settled("held", refused.cause, refused.reason)
+    asked = [each.command.name for each in given if each.command in (LIST, HELP, PREFS)]
+    chosen = tuple(each for each in given if each.command in standing.COMMANDS)
+    if not given:
+        subtypes = list(desk.site.rules.kinds.subtypes.values())
+        ticked = prefs.read(incoming.mail.text, subtypes)
+        chosen = prefs.as_commands(ticked, standing.hears(tx, desk.site, person, ticked), "team:*")
+        asked = [PREFS.name] if ticked and not chosen else asked
+    if chosen and messages.claim_effect(tx, "gateway", incoming.dated_id, incoming.mail.body_digest) == "repeated":
+        return Settled("done", "duplicate", "the same mail was carried out already")
+    how = incoming.identity.how or "released"
+    done = standing.carry_out(tx, desk, chosen, person.key, how, incoming.now)
+    data: dict[str, object] = {"answers": incoming.mail.message_id}
+    if isinstance(done, Mistake):
+        data |= {"what": "mistake", "given": done.given, "nearest": list(done.nearest), "instead": list(done.instead),
+                 "problem": done.problem.pattern, "about": list(done.problem.about)}  # fmt: skip
+    else:
+        data |= {"what": "done", "done": [list(each) for each in done], "made": []}
+    if chosen:
+        notices.add(tx, NewNotice("transcript", person.key, incoming.identity.email, data), incoming.now)
+    if asked or not chosen:
+        answer(tx, incoming, asked or [HELP.name], None)
+    return Settled("done", "command", f"answered {', '.join(asked) or HELP.name}")

@@ -5,52 +5,38 @@ All of them or none: the first that cannot be carried out takes back those befor
 *Failure:* what cannot be done is a `Mistake`, a value, with the problem and the words that come nearest.
 """
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from gateway.decide import sale
-from gateway.decide.post import Desk, Text, happen
-from gateway.mail.address import parse_address
-from gateway.mail.header import one_line
+from gateway.decide import derive, sale, standing, undo
+from gateway.decide.meant import Mistake, edit, no_subtype, whom
+from gateway.decide.post import Desk, Posted, Text, happen
+from gateway.decide.standing import EVERYTHING
 from gateway.records import commands
 from gateway.records.commands import BY_NAME, Command, Given
-from gateway.records.kinds import DEFAULT_SUBTYPES, TEAM, matches
-from gateway.records.lifecycle import STAGE, Change, Edit, Refusal
-from gateway.records.record import CUSTOMER, TITLE_MAX, Choice, Record
+from gateway.records.kinds import DEFAULT_SUBTYPES, TEAM
+from gateway.records.lifecycle import Change, Problem, Refusal
+from gateway.records.record import Choice, Record
 from gateway.store import audit, followers
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
-
-EVERYTHING = ("*",)
-_VALUE_MAX = 500  # characters
-# What people call a field in a command, beside its own name.
-_FIELDS = {
-    "金額": "amount", "總額": "amount", "幣別": "currency", "有效期限": "valid_until", "電話": "phone", "標題": "title",
-    "主旨": "title",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A command that cannot be carried out: what was given, the problem, and what may have been meant."""
-
-    given: str
-    nearest: tuple[str, ...] = ()
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Executed:
     """What commands did: the record as it stands now, each command with its words, and what changed.
 
-    `spoken` is the message in which the text that came along stands already.
+    `spoken` is the message in which the text that came along stands already, `posted` are all messages,
+    `made` the references of records that were made, `final` is why it cannot be taken back.
     """
 
     record: Record
     done: tuple[tuple[str, str], ...] = ()
     changes: tuple[Change, ...] = ()
     spoken: int | None = None
+    posted: tuple[int, ...] = ()
+    made: tuple[str, ...] = ()
+    final: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +46,17 @@ class Giver:
     author: Author
     follower: str
     how: str
-    said: Text = Text()
+    said: Text = field(default_factory=Text)
 
 
 def execute(
     tx: Transaction, desk: Desk, record: Record, given: Sequence[Given], giver: Giver, now: int
 ) -> Executed | Mistake:
     """Carry out commands on `record` in their order, and write each down; all of them or none."""
-    changes: list[Change] = []
-    done: list[tuple[str, str]] = []
-    spoken: int | None = None
+    if not given:
+        return Executed(record)
+    before, choices = record, undo.choices_now(tx, record)
+    every: list[Executed] = []
     with tx.begin_nested() as point:
         for each in given:
             outcome = _one(tx, desk, record, each, giver, now)
@@ -77,149 +64,134 @@ def execute(
                 point.rollback()
                 return outcome
             record = outcome.record
-            changes += outcome.changes
-            done += outcome.done
-            spoken = outcome.spoken or spoken
-    return Executed(record, tuple(done), tuple(changes), spoken)
+            every.append(outcome)
+    made = _united(record, every)
+    said = [each.line for each in given if each.command and each.command is not commands.UNDO and not each.command.asks]
+    if said:
+        who = giver.author.who or giver.author.email
+        undo.remember(tx, who, before, choices, undo.Deed(record, said, made.posted, made.final), now)
+    return made
+
+
+def _united(record: Record, every: Sequence[Executed]) -> Executed:
+    return Executed(
+        record,
+        tuple(each for made in every for each in made.done),
+        tuple(each for made in every for each in made.changes),
+        next((made.spoken for made in reversed(every) if made.spoken), None),
+        tuple(each for made in every for each in made.posted),
+        tuple(each for made in every for each in made.made),
+        next((made.final for made in every if made.final), ""),
+    )
 
 
 def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver, now: int) -> Executed | Mistake:
     command = given.command
-    shown = f"/{given.word}" + (f" {' '.join(given.arguments)}" if given.arguments else "")
     if command is None:
-        return Mistake(f"/{given.word}", tuple(given.nearest))
+        return unknown(given)
     done = ((command.name, " ".join(given.arguments) if command is not commands.NOTE else ""),)
-    if command is commands.NOTE or command.asks:
+    if command is commands.NOTE:
+        return Executed(record, done, final="a note was told to those inside")
+    if command.asks:
         return Executed(record, done)
-    if command.kinds and record.kind not in command.kinds:
-        return Mistake(shown, tuple(f"/{name}" for name in of_kind(record.kind)), f"not for a {record.kind}")
+    possible = tuple(f"/{each.name}" for each in BY_NAME.values() if commands.fits(each, record, desk.site.rules.kinds))
+    if (command.kinds and record.kind not in command.kinds) or (
+        record.kind == TEAM and command not in commands.SOCIAL
+    ):  # fmt: skip
+        return Mistake(given.line, possible, Problem("not for a {}", (record.kind,)))
     if len(given.arguments) < commands.needs(command):
-        return Mistake(shown, (f"/{command.name} {command.takes}",), "something is missing behind it")
+        return Mistake(given.line, (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))
     made = _do(tx, desk, record, command, given.arguments, giver, now)
     if isinstance(made, Mistake):
-        return Mistake(shown, made.nearest, made.problem)
+        return replace(made.on(given.line), nearest=made.nearest or possible)
     data = {"arguments": list(given.arguments), "how": giver.how}
     audit.append(tx, giver.author.who or giver.author.email, command.name, record.ref, now, **data)
-    return Executed(made.record, done, made.changes, made.spoken)
+    return replace(made, done=made.done or done)
 
 
-def of_kind(kind: str) -> list[str]:
-    """Return the names of the commands for records of a kind; a team's thread takes those for followers only."""
-    return [
-        each.name
-        for each in BY_NAME.values()
-        if (kind in each.kinds if each.kinds else kind != TEAM or _is_social(each))
-    ]
-
-
-def _is_social(command: Command) -> bool:
-    social = (commands.NOTE, commands.FOLLOW, commands.UNFOLLOW, commands.ADD, commands.REMOVE)
-    return command in social or command.asks
+def unknown(given: Given) -> Mistake:
+    """Return a word that is no command as a mistake, with the lines that may have been meant."""
+    instead = tuple(" ".join((near, *given.arguments)) for near in given.nearest)
+    return Mistake(f"/{given.word}", tuple(given.nearest), instead=instead)
 
 
 def _do(
     tx: Transaction, desk: Desk, record: Record, command: Command, words: tuple[str, ...], giver: Giver, now: int
 ) -> Executed | Mistake:  # fmt: skip
-    if command in (commands.FOLLOW, commands.UNFOLLOW):
-        return _follow(tx, desk, record, giver.follower, words, without=command is commands.UNFOLLOW)
-    if command in (commands.ADD, commands.REMOVE):
-        who = whom(desk, words[0])
-        if isinstance(who, Mistake):
-            return who
-        return _follow(tx, desk, record, who, words[1:], without=command is commands.REMOVE)
-    if record.kind == TEAM:
-        return Mistake("", tuple(f"/{name}" for name in of_kind(TEAM)), "a team's thread has no such thing")
-    return _happen(tx, desk, record, command, words, giver, now)
+    if command in standing.COMMANDS and standing.is_standing(words):
+        return standing.choose(tx, desk, command, words, giver.follower) or Executed(record)
+    match command:
+        case commands.FOLLOW | commands.UNFOLLOW:
+            return _follow(tx, desk, record, giver.follower, words, without=command is commands.UNFOLLOW)
+        case commands.ADD | commands.REMOVE:
+            return _let_follow(tx, desk, record, words, without=command is commands.REMOVE)
+        case commands.UNDO:
+            return _take_back(tx, desk, record, giver, now)
+        case commands.QUOTE | commands.INVOICE:
+            return _derive(tx, desk, record, command, words, giver, now)
+        case commands.SEND | commands.VALIDATE:
+            posted = sale.send(tx, desk, record, words, giver.author, giver.said, now)
+        case _:
+            return _change(tx, desk, record, command, words, giver, now)
+    return _happened(posted, spoken=True)
 
 
-def _happen(
+def _change(
     tx: Transaction, desk: Desk, record: Record, command: Command, words: tuple[str, ...], giver: Giver, now: int
 ) -> Executed | Mistake:  # fmt: skip
-    spoken = command in (commands.SEND, commands.VALIDATE)
-    if spoken:
-        posted = sale.send(tx, desk, record, words, giver.author, giver.said, now)
-    else:
-        edit = _edit(desk, command, words)
-        if isinstance(edit, Mistake):
-            return edit
-        subtype = desk.site.rules.kinds.subtypes[command.event] if command.event else None
-        posted = happen(tx, desk, record, subtype, edit, giver.author, Text(), now)
+    changed = edit(desk, command, words)
+    if isinstance(changed, Mistake):
+        return changed
+    subtype = desk.site.rules.kinds.subtypes[command.event] if command.event else None
+    return _happened(happen(tx, desk, record, subtype, changed, giver.author, Text(), now), spoken=False)
+
+
+def _happened(posted: Posted | Refusal, *, spoken: bool) -> Executed | Mistake:
+    """Return what an event did; `spoken` tells that the text that came along stands in its message."""
     if isinstance(posted, Refusal):
         return Mistake("", (), posted.problem)
-    return Executed(posted.record, changes=posted.changes, spoken=posted.message if spoken else None)
+    said = posted.message if spoken else None
+    return Executed(posted.record, (), posted.changes, said, posted.all_messages)
+
+
+def _take_back(tx: Transaction, desk: Desk, record: Record, giver: Giver, now: int) -> Executed | Mistake:
+    who = giver.author.who or giver.author.email
+    outcome = undo.take_back(tx, desk, record, who, giver.author, now)
+    if isinstance(outcome, Problem):
+        return Mistake("", (), outcome)
+    said, posted = outcome
+    return Executed(posted.record, ((commands.UNDO.name, said),), posted.changes)
+
+
+def _derive(
+    tx: Transaction, desk: Desk, record: Record, command: Command, words: tuple[str, ...], giver: Giver, now: int
+) -> Executed | Mistake:  # fmt: skip
+    """Make a quotation from a lead, or the invoice of an order."""
+    if not commands.fits(command, record, desk.site.rules.kinds):
+        about = (record.ref, record.state, command.name)
+        return Mistake("", (), Problem("{} is {}: /{} is not possible", about))
+    back, made = derive.derive(tx, desk, record, derive.MADE[command.name], " ".join(words), giver.author, now)
+    final = f"{made.record.ref} was made of it"
+    changes = tuple(each for each in made.changes if each.name in ("salesperson", "customer"))
+    return Executed(back, changes=changes, made=(made.record.ref,), final=final)
+
+
+def _let_follow(
+    tx: Transaction, desk: Desk, record: Record, words: tuple[str, ...], *, without: bool
+) -> Executed | Mistake:  # fmt: skip
+    who = whom(desk, words[0])
+    return who if isinstance(who, Mistake) else _follow(tx, desk, record, who, words[1:], without=without)
 
 
 def _follow(
-    tx: Transaction, desk: Desk, record: Record, who: str, subtypes: tuple[str, ...], *, without: bool
+    tx: Transaction, desk: Desk, record: Record, who: str, words: tuple[str, ...], *, without: bool
 ) -> Executed | Mistake:  # fmt: skip
-    known = [subtype.name for subtype in desk.site.rules.kinds.of_record(record.kind)]
-    for pattern in subtypes:
-        if not any(matches([pattern], name) for name in known):
-            return Mistake("", tuple(known), f"there is no subtype {pattern} here")
+    subtypes = tuple(word.rstrip(",，、") for word in words)
+    known = [each.name for each in desk.site.rules.kinds.of_record(record.kind)]
+    if (wrong := no_subtype(subtypes, known)) is not None:
+        return wrong
     if without:
-        chosen = Choice(who, without=subtypes or EVERYTHING, how="added")
+        followers.choose(tx, record.id, Choice(who, without=subtypes or EVERYTHING))
     else:
-        chosen = Choice(who, subtypes or DEFAULT_SUBTYPES, how="added")
-    followers.choose(tx, record.id, chosen)
+        followers.choose(tx, record.id, Choice(who, subtypes or DEFAULT_SUBTYPES))
     return Executed(record)
-
-
-def whom(desk: Desk, word: str) -> str | Mistake:
-    """Return whom a word names as a follower: a person by key, name or address, `group:TEAM`, customer, an address."""
-    people, rules = desk.site.people, desk.site.rules
-    if word == CUSTOMER or (word.startswith("group:") and word.removeprefix("group:") in rules.teams):
-        return word
-    named = _person(desk, word)
-    if named:
-        return named
-    address = parse_address(word.strip("<>,"))
-    if address is not None and not desk.addresses.owns(address):
-        return address.key
-    known = [*people.by_key, *(f"group:{team}" for team in rules.teams), CUSTOMER]
-    return Mistake("", _nearest(word, known), f"nobody is known as {word}")
-
-
-def _person(desk: Desk, word: str) -> str:
-    people = desk.site.people
-    if word in people.by_key:
-        return word
-    low = word.casefold()
-    named = [key for key, person in people.by_key.items() if low in (key.casefold(), person.name.casefold())]
-    owner = people.person(low.strip("<>,"))
-    return owner.key if owner else named[0] if len(named) == 1 else ""
-
-
-def _edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake:
-    """Return what a command changes, beside the transition it is."""
-    rest = one_line(" ".join(words))[:_VALUE_MAX]
-    rules = desk.site.rules
-    if command is commands.STAGE:
-        return _known(rest, rules.lead_stages, "there is no stage {}", lambda stage: Edit(fields={STAGE: stage}))
-    if command is commands.LOST:
-        return Edit(fields={"reason": rest})
-    if command is commands.ASSIGN:
-        key = _person(desk, words[0])
-        people = desk.site.people.by_key
-        return Edit(salesperson=key) if key else Mistake("", _nearest(rest, people), f"nobody is known as {rest}")
-    if command is commands.TEAM:
-        return _known(rest, rules.teams, "there is no team {}", lambda team: Edit(team=team))
-    if command is commands.SET:
-        name = _FIELDS.get(words[0].rstrip(":：="), words[0].rstrip(":：=").lower())
-        value = one_line(" ".join(words[1:]))[:_VALUE_MAX]
-        if name == "title":
-            return Edit(title=value[:TITLE_MAX])
-        if name in (STAGE, "state", "salesperson", "team", "customer", "origin"):
-            return Mistake("", ("/stage NAME", "/assign PERSON", "/team TEAM"), f"{name} has a command of its own")
-        return Edit(fields={name: value if value != "-" else None})
-    return Edit()
-
-
-def _known(word: str, known: Iterable[str], problem: str, made: Callable[[str], Edit]) -> Edit | Mistake:
-    names = {each.casefold(): each for each in known}
-    found = names.get(word.casefold())
-    return made(found) if found else Mistake("", _nearest(word, names.values()), problem.format(word))
-
-
-def _nearest(word: str, known: Iterable[str]) -> tuple[str, ...]:
-    names = list(known)
-    return tuple(difflib.get_close_matches(word, names, 3, 0.4)) or tuple(names[:20])

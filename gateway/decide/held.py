@@ -11,7 +11,9 @@ from gateway.store.held import Held
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
-QUOTES_NOTE = "quotes a note"  # the cause of a held mail about which its author may decide
+# Causes of held mails about which their author may decide; about the second, nobody else.
+QUOTES_NOTE = "quotes a note"
+SECOND_YES = "second yes"
 
 
 def by_mail(tx: Transaction, desk: Desk, incoming: Incoming, action: str, held_id: int) -> Settled:
@@ -27,7 +29,7 @@ def by_mail(tx: Transaction, desk: Desk, incoming: Incoming, action: str, held_i
     if (refused := machine.why_not(incoming, "command", named=True)) is not None:
         tell_held(tx, desk, incoming, refused.reason, None, [])
         return Settled("held", refused.cause, refused.reason)
-    if found is None:
+    if found is None or (found.cause == SECOND_YES and incoming.now - found.at > machine.OLD_MS):
         _answer(tx, incoming, person, "gone", "", held_id)
         return Settled("done", "gone", f"{held_id} is not held any more")
     if not may_decide(tx, person, found):
@@ -42,6 +44,8 @@ def by_mail(tx: Transaction, desk: Desk, incoming: Incoming, action: str, held_i
 
 def may_decide(tx: Transaction, person: Person, found: Held) -> bool:
     """Whether a person may decide: with the right `settings`, as the record's salesperson, or as its careful author."""
+    if found.cause == SECOND_YES:
+        return found.author in person.email
     if "settings" in person.rights:
         return True
     record: Record | None = records.find(tx, found.record) if found.record else None

@@ -12,7 +12,7 @@ from gateway.mail.address import parse_address, parse_mailboxes
 from gateway.mail.parse import Mail
 from gateway.mail.quoting import split_reply
 from gateway.records.commands import asks_note, split_commands
-from gateway.records.kinds import DEFAULT_SUBTYPES, LEAD
+from gateway.records.kinds import DEFAULT_SUBTYPES, LEAD, Kind
 from gateway.records.lifecycle import STAGE, Edit
 from gateway.records.record import CUSTOMER, Choice, Party, Record
 from gateway.rules import Intake
@@ -68,6 +68,8 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     actor = Author(identity.person.key if identity.person else "", identity.name, identity.email)
     kind = desk.site.rules.kinds.by_name[found.creates]
     outside = identity.person is None
+    if outside and found.assign and not edit.salesperson:
+        edit = replace(edit, salesperson=_assigned(tx, desk, found, kind))
     posted = create_record(tx, desk, kind, "", edit, actor, said, incoming.now, customer=outside)
     messages.effect_made(tx, _scope(found), incoming.original_id, mail.body_digest, posted.record.id)
     if identity.person is not None and identity.authenticated:
@@ -112,6 +114,23 @@ def _read(desk: Desk, found: Intake, incoming: Incoming, file: Party | None) -> 
         ),
     )
     return edit, said
+
+
+def _assigned(tx: Transaction, desk: Desk, found: Intake, kind: Kind) -> str:
+    """Return the salesperson whom the intake's rule assigns: the leader, whose turn it is, or who has the fewest open.
+
+    Only people with the right `sales` have a turn.
+    """
+    team, people = desk.site.rules.teams[found.team], desk.site.people.by_key
+    if found.assign == "leader":
+        return team.leader
+    members = [key for key in team.members if people[key].entitled]
+    if not members:
+        return team.leader
+    if found.assign == "round-robin":
+        return members[(records.next_turn(tx, f"turn:{found.address}") - 1) % len(members)]
+    counts = records.open_by_person(tx, kind.name, members)
+    return min(members, key=lambda key: counts.get(key, 0))
 
 
 def _outside(desk: Desk, given: Party) -> Party | None:

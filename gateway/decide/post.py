@@ -46,12 +46,21 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A message that was posted: the record as it stands now, the message's id and Message-ID."""
+    """A message that was posted: the record as it stands now, the message's id and Message-ID.
+
+    `assigned` is the message that tells a new salesperson.
+    """
 
     record: Record
     message: int | None = None
     message_id: str = ""
     changes: tuple[Change, ...] = ()
+    assigned: int | None = None
+
+    @property
+    def all_messages(self) -> tuple[int, ...]:
+        """The ids of the messages there are."""
+        return tuple(each for each in (self.message, self.assigned) if each is not None)
 
 
 def post(  # noqa: PLR0913 (a message has that many sides)
@@ -112,13 +121,12 @@ def create(  # noqa: PLR0913
     title = (edit.title or "").strip()[:TITLE_MAX] or f"{kind.label(desk.site.language(None))} {ref.upper()}"
     outcome = lifecycle.apply(blank, None, replace(edit, title=title))
     if isinstance(outcome, Refusal):
-        raise TypeError(outcome.problem)
+        raise TypeError(str(outcome.problem))
     record = records.create(tx, outcome.record, now)
     subtype = rules.kinds.subtypes[f"{kind.name}.created"]
     shown = tuple(change for change in outcome.changes if change.name not in ("state", "title"))
     posted = post(tx, desk, record, subtype, actor, said, now, changes=shown)
-    _assigned(tx, desk, record, "", actor, now)
-    return posted
+    return replace(posted, assigned=_assigned(tx, desk, record, "", actor, now))
 
 
 def happen(
@@ -137,15 +145,15 @@ def happen(
         if rules.customer_follows.get(subtype.name):
             followers.choose(tx, record.id, Choice(CUSTOMER, DEFAULT_SUBTYPES, how=CUSTOMER))
         posted = post(tx, desk, outcome.record, subtype, actor, said, now, changes=outcome.changes)
-    _assigned(tx, desk, outcome.record, record.salesperson, actor, now)
-    return posted
+    return replace(posted, assigned=_assigned(tx, desk, outcome.record, record.salesperson, actor, now))
 
 
-def _assigned(tx: Transaction, desk: Desk, record: Record, before: str, actor: Author, now: int) -> None:
+def _assigned(tx: Transaction, desk: Desk, record: Record, before: str, actor: Author, now: int) -> int | None:
     """Tell a new salesperson, unless they did it themselves."""
     if record.salesperson and record.salesperson not in (before, actor.who):
         change = Change("salesperson", before, record.salesperson)
-        post(tx, desk, record, ASSIGNED, actor, Text(), now, changes=(change,))
+        return post(tx, desk, record, ASSIGNED, actor, Text(), now, changes=(change,)).message
+    return None
 
 
 def person_author(desk: Desk, key: str) -> Author:

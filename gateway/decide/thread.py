@@ -7,8 +7,8 @@ from gateway.alias import RecordAddress
 from gateway.decide import command, machine
 from gateway.decide.authorise import Question, Wish, authorise, authorise_team
 from gateway.decide.disposition import Disposition, hold
-from gateway.decide.execute import Mistake
 from gateway.decide.intake import ADDED_MAX
+from gateway.decide.meant import Mistake
 from gateway.decide.place import Incoming, Place, addressed, keep_aside, keep_challenge, means
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
@@ -43,11 +43,13 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         return keep_aside(tx, desk, incoming, where, decided)
     own = text if incoming.identity.person is not None and not is_note and not incoming.automatic else ""
     if (mistake := command.mistake(where, given, own)) is not None:
-        return command.refuse(tx, incoming, where, mistake)
+        return command.refuse(tx, incoming, where, mistake, given, text)
     said = _said(desk, incoming, where, given, text, reply.quoted, is_note=is_note)
     checked = said if is_note else careful(tx, desk, incoming, where, said)
     if isinstance(checked, Settled):
         return checked
+    if (kept := command.asks_again(tx, desk, incoming, where, given)) is not None:
+        return kept
     scope = f"record:{where.record.id}"
     effect = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest)
     if effect == "repeated" or (given and not command.is_first(tx, incoming, where)):
@@ -65,7 +67,7 @@ def _act(
     along = Text() if is_note else _along(incoming, said)
     made = command.carry_out(tx, desk, incoming, where, given, _strangers(desk, incoming) if is_note else [], along)
     if isinstance(made, Mistake):
-        return command.refuse(tx, incoming, where, made)
+        return command.refuse(tx, incoming, where, made, given, said.text)
     where = replace(where, record=made.record)
     if made.spoken is not None and not is_note:
         return Settled("posted", record_id=where.record.id, message_id=made.spoken)

@@ -8,6 +8,7 @@ Sections of lines in the reader's language, and for the history the thread itsel
 import email.utils
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from gateway.alias import Addresses
 from gateway.following import followers
@@ -15,9 +16,9 @@ from gateway.notify import buttons, context
 from gateway.notify.compose import Part
 from gateway.notify.render import Renderer, Value
 from gateway.people import Person
-from gateway.records.commands import COMMANDS, Command
-from gateway.records.kinds import TEAM, matches
-from gateway.records.lifecycle import Change, shown_party
+from gateway.records.commands import COMMANDS, Command, fits
+from gateway.records.kinds import CLOSED, Subtype
+from gateway.records.lifecycle import STAGE, Change, shown_party
 from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store import followers as store_followers
@@ -29,11 +30,21 @@ SUMMARY_MAX = 30  # messages that a history sums up in its text
 _TEXT_MAX = 300
 _MBOX_MAX = 15 * 1024 * 1024  # octets of a thread that are attached, the newest
 _LISTED_MAX = 100
-_CLOSED = frozenset({"cancelled", "lost", "paid"})
 TITLES = {
     "show": "The record", "history": "The thread", "followers": "Who follows it",
     "why": "Who heard of the last message", "list": "Your open records", "help": "What you can do here",
+    "prefs": "What you hear of",
 }  # fmt: skip
+# What to know before an answer's lines: about a record, and without one.
+HINTS = {
+    "help": "Write a command in the first line of an answer, in either language; the text below it is posted. "
+    "Several commands may stand in one mail. Or press one here: it opens a mail that is ready to send.",
+    "help without": "These need no record. For what you can do on a record, send /help to its own address.",
+    "prefs": "Put an x into the boxes of what you want to hear of on this record, take it out of the others, "
+    "and answer this mail.",
+    "prefs without": "Put an x into the boxes of what you want to hear of on every record, take it out of the others, "
+    "and answer this mail. What you chose on one record stays.",
+}
 DESCRIPTIONS = {
     "note": "the text is an internal note; no customer ever sees it",
     "send": "send it to the customer, with the PDF of this mail or the newest on the record; the text goes along",
@@ -46,8 +57,26 @@ DESCRIPTIONS = {
     "remove": "let somebody no longer hear of it",
     "show": "see the record as it stands", "history": "get the whole thread", "followers": "see who follows it",
     "why": "see who heard of the last message, who did not, and why", "list": "see your open records",
-    "help": "get this mail",
+    "help": "get this mail", "quote": "make a quotation of it, for the same customer and with the same followers",
+    "invoice": "make the invoice of the order", "undo": "take back your last command, within ten minutes",
+    "prefs": "choose what you hear of, by ticking boxes",
 }  # fmt: skip
+
+
+class Row(TypedDict):
+    """A line of an answer: what it opens when pressed, and what one may do there."""
+
+    text: str
+    link: str
+    buttons: list[Value]
+
+
+class Section(TypedDict):
+    """What answers one question: a title, what to know before, and lines."""
+
+    title: str
+    hint: str
+    rows: list[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +91,32 @@ class Asked:
 
 def sections(
     tx: Transaction, site: Site, addresses: Addresses, renderer: Renderer, asked: Asked
-) -> tuple[list[Value], list[Part]]:  # fmt: skip
+) -> tuple[list[Section], list[Part]]:  # fmt: skip
     """Return the sections that answer, each with its title and lines, and what is attached."""
     words = renderer.words(asked.language)
-    found: list[Value] = []
+    found: list[Section] = []
     parts: list[Part] = []
     for name in dict.fromkeys(asked.names):
         record = asked.record
-        rows: list[Value] = []
+        rows: list[Row] = []
+        hint = HINTS.get(name if record else f"{name} without", "")
         if name == "help":
-            rows = _help(addresses, words, record)
+            rows = _help(site, addresses, words, asked)
         elif name == "list":
-            rows = _list(tx, addresses, asked.person)
+            rows = _list(tx, site, addresses, words, asked)
+        elif name == "prefs":
+            rows = _boxes(tx, site, asked)
         elif record is not None:
             rows = _about(tx, site, renderer, asked, record, name)
             if name == "history":
                 parts.append(Part(f"{record.ref}.mbox", "application/mbox", _mbox(tx, addresses, record)))
-        found.append({"title": words(TITLES[name]), "rows": rows})
+        found.append({"title": words(TITLES[name]), "rows": rows, "hint": words(hint)})
     return found, parts
 
 
 def _about(
     tx: Transaction, site: Site, renderer: Renderer, asked: Asked, record: Record, name: str
-) -> list[Value]:  # fmt: skip
+) -> list[Row]:  # fmt: skip
     words = renderer.words(asked.language)
     match name:
         case "show":
@@ -97,11 +129,11 @@ def _about(
             return [_summed_up(renderer, asked.language, each) for each in messages.thread(tx, record.id, SUMMARY_MAX)]
 
 
-def _row(text: str, link: str = "") -> Value:
-    return {"text": text, "link": link}
+def _row(text: str, link: str = "", buttons: Sequence[Value] = ()) -> Row:
+    return {"text": text, "link": link, "buttons": list(buttons)}
 
 
-def _show(site: Site, renderer: Renderer, language: str, record: Record) -> list[Value]:
+def _show(site: Site, renderer: Renderer, language: str, record: Record) -> list[Row]:
     facts = [
         Change("title", "", record.title), Change("state", "", record.state), Change("team", "", record.team),
         Change("salesperson", "", record.salesperson), Change("customer", "", shown_party(record.customer)),
@@ -112,20 +144,19 @@ def _show(site: Site, renderer: Renderer, language: str, record: Record) -> list
     return [*(_row(f"{each['label']}: {each['new']}") for each in shown), *(_row(line) for line in lines)]
 
 
-def _followers(tx: Transaction, site: Site, record: Record) -> list[Value]:
+def _followers(tx: Transaction, site: Site, record: Record) -> list[Row]:
     choices = store_followers.choices(tx, [record.id])[record.id]
     known = [subtype.name for subtype in site.rules.kinds.of_record(record.kind)]
     rows = []
     for each in followers(record, choices, site.people, site.rules):
-        given = [pattern for grant in each.grants for pattern in grant.subtypes]
-        hears = [name for name in known if matches(given, name) and not matches(each.without, name)]
+        hears = each.wants(known)
         reasons = ", ".join(dict.fromkeys(str(grant.reason) for grant in each.grants))
         shown = f"{each.name} <{each.emails[0]}>" if each.name else each.emails[0]
         rows.append(_row(f"{shown}: {', '.join(hears) or '–'} ({reasons})"))
     return rows
 
 
-def _why(words: Callable[[str], str], last: Sequence[Message]) -> list[Value]:
+def _why(words: Callable[[str], str], last: Sequence[Message]) -> list[Row]:
     if not last:
         return []
     heard = [_row(f"✓ {each['who']} <{each['email']}>: {each['reason']}") for each in last[0].hears]
@@ -133,7 +164,7 @@ def _why(words: Callable[[str], str], last: Sequence[Message]) -> list[Value]:
     return [*heard, *left]
 
 
-def _summed_up(renderer: Renderer, language: str, message: Message) -> Value:
+def _summed_up(renderer: Renderer, language: str, message: Message) -> Row:
     text = " ".join(message.text.split())[:_TEXT_MAX]
     changes = ", ".join(f"{each.name}: {each.old or '–'} → {each.new or '–'}" for each in message.changes)
     said = " ".join(filter(None, (text, f"({changes})" if changes else "")))
@@ -141,34 +172,60 @@ def _summed_up(renderer: Renderer, language: str, message: Message) -> Value:
     return _row(f"{renderer.time(language, message.at)}  {author}  [{message.subtype}]  {said}")
 
 
-def _list(tx: Transaction, addresses: Addresses, person: Person) -> list[Value]:
-    mine = [each for each in records.of_person(tx, person.key, _LISTED_MAX) if each.state not in _CLOSED]
+def _list(
+    tx: Transaction, site: Site, addresses: Addresses, words: Callable[[str], str], asked: Asked
+) -> list[Row]:  # fmt: skip
+    mine = [each for each in records.of_person(tx, asked.person.key, _LISTED_MAX) if each.state not in CLOSED]
+    kinds, stages = site.rules.kinds, site.rules.lead_stages
+    entitled = asked.person.entitled
     return [
         _row(
-            f"{each.ref}  {each.title}  [{each.fields.get('stage') or each.state}]  {shown_party(each.customer)}",
+            f"{each.ref}  {each.title}  [{each.fields.get(STAGE) or words(each.state.capitalize())}]"
+            f"  {shown_party(each.customer)}".rstrip(),
             f"mailto:{addresses.alias(each.ref)}",
+            buttons.for_insiders(addresses, kinds, stages, each, words) if entitled else (),
         )
         for each in mine
     ]
 
 
-def _help(addresses: Addresses, words: Callable[[str], str], record: Record | None) -> list[Value]:
+def _help(site: Site, addresses: Addresses, words: Callable[[str], str], asked: Asked) -> list[Row]:
     rows = []
+    record = asked.record
     for command in COMMANDS:
-        if _fits(command, record):
+        if _may(command, record, site, asked.person):
             takes = f" {command.takes}" if command.takes else ""
-            address = str(addresses.alias(record.ref, command.name)) if record else ""
+            address = str(addresses.alias(record.ref, command.name)) if record else str(addresses.word("gateway"))
             said = f"/{command.name} /{command.chinese}{takes}: {words(DESCRIPTIONS[command.name])}"
-            rows.append(_row(said, buttons.link(address, f"/{command.name}") if address else ""))
+            body = f"/{command.name}"
+            rows.append(_row(said, buttons.link(address, body, "" if record else body)))
     return rows
 
 
-def _fits(command: Command, record: Record | None) -> bool:
+def _may(command: Command, record: Record | None, site: Site, person: Person) -> bool:
+    """Whether a command is for this reader, on this record, in its state."""
+    if not person.entitled:
+        return command.name in ("list", "help", "prefs") if record is None else command.name == "help"
     if record is None:
-        return command.name in ("list", "help")
-    if record.kind == TEAM:
-        return command.name in ("note", "follow", "unfollow", "add", "remove", "followers", "history", "why", "help")
-    return not command.kinds or record.kind in command.kinds
+        return command.name in ("follow", "unfollow", "prefs", "list", "help")
+    return fits(command, record, site.rules.kinds)
+
+
+def _boxes(tx: Transaction, site: Site, asked: Asked) -> list[Row]:
+    """Return a box for each subtype, ticked where the reader hears of it: on the record, or on a team's new one."""
+    person, record = asked.person, asked.record
+    known: Sequence[Subtype] = list(site.rules.kinds.subtypes.values())
+    if record is not None:
+        known = site.rules.kinds.of_record(record.kind)
+        choices = store_followers.choices(tx, [record.id])[record.id]
+    else:
+        teams = site.rules.teams_of(person.key)
+        record = Record(0, "", "", "", "", team=next(iter(teams), ""), teams=teams)
+        choices = store_followers.standing_choices(tx)
+    their = followers(record, choices, site.people, site.rules)
+    mine = next((each for each in their if each.who == person.key), None)
+    hears = mine.wants([each.name for each in known]) if mine else []
+    return [_row(f"[{'x' if each.name in hears else ' '}] {each.name}  {each.label(asked.language)}") for each in known]
 
 
 def _mbox(tx: Transaction, addresses: Addresses, record: Record) -> bytes:

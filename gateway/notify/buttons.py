@@ -17,9 +17,8 @@ from gateway.records.record import Record
 LABELS = {
     "send": "Send to the customer", "confirm": "Confirm", "cancel": "Cancel it", "won": "Won", "lost": "Lost",
     "restore": "Restore", "validate": "Validate", "paid": "Mark as paid", "accept": "Accept the offer",
-    "decline": "Decline the offer",
+    "decline": "Decline the offer", "quote": "Make a quotation", "invoice": "Make the invoice",
 }  # fmt: skip
-_STATES = {"quotation": ("draft", "sent"), "invoice": ("draft",)}  # in which a record can be sent
 
 
 def for_insiders(
@@ -28,13 +27,7 @@ def for_insiders(
     """Return the commands that people with the right may give on a record now."""
     found: list[Value] = []
     for command in COMMANDS:
-        if record.kind not in command.kinds:
-            continue
-        if command is commands.SEND:
-            if record.state in _STATES.get(record.kind, ()):
-                found.append(_button(addresses, record, command.name, words(LABELS[command.name])))
-            continue
-        if record.state not in kinds.subtypes[command.event].origins:
+        if not command.kinds or not commands.fits(command, record, kinds):
             continue
         if command is commands.STAGE:
             found += [
@@ -50,7 +43,7 @@ def for_insiders(
 
 def for_customer(addresses: Addresses, record: Record, tag: int, words: Callable[[str], str]) -> list[Value]:
     """Return a customer's yes and no to a quotation: addresses that hold their tag."""
-    if record.kind != "quotation" or record.state not in _STATES["quotation"]:
+    if record.kind != "quotation" or record.state not in commands.SEND.states:
         return []
     return [_button(addresses, record, name, words(LABELS[name]), tag=tag) for name in OFFERS]
 

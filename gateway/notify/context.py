@@ -21,7 +21,7 @@ from gateway.store.messages import Message
 _SHOWN_FIELDS = {
     "state": "State", "title": "Title", "team": "Team", "salesperson": "Salesperson", "customer": "Customer",
     "origin": "Origin", "stage": "Stage", "amount": "Amount", "currency": "Currency", "valid_until": "Valid until",
-    "phone": "Phone", "reason": "Reason", "lines": "Lines",
+    "phone": "Phone", "reason": "Reason", "lines": "Lines", "quotation": "Quotation", "invoice": "Invoice",
 }  # fmt: skip
 _REASONS = {
     "rule": "you follow the records of this team",
@@ -34,6 +34,8 @@ _REASONS = {
     "customer": "this is your own business with us",
     "addressed": "this is your own business with us",
     "answered": "this answers your message",
+    "standing": "you chose to hear of the records of this team",
+    "told": "you were told of what is taken back",
 }
 FIELD_SHOWN_MAX = 300  # characters
 
@@ -70,7 +72,7 @@ def audience(site: Site, told: Told, heard: Heard) -> Audience:
     offered = told.message.subtype == "quotation.sent" and told.record.customer.owns(heard.email)
     personal = heard.reader if heard.outsider and (heard.follows or offered) else ""
     person = site.people.by_key.get(heard.who) if not heard.outsider else None
-    may = person is not None and bool({"sales", "sales-admin"} & set(person.rights))
+    may = person is not None and person.entitled
     return Audience(
         site.language(heard.language), heard.outsider, heard.reason.code, heard.follows, personal, commands=may
     )
@@ -102,12 +104,7 @@ def build(
         "lost_reason": record.fields.get("reason", "")[:FIELD_SHOWN_MAX] if inside else "",
         "salesperson": _name(site, record.salesperson),
         "customer_name": record.customer.name or next(iter(record.customer.emails), ""),
-        "lines": [
-            {"name": x.name, "quantity": x.quantity, "price": _money(renderer, language, x.price, "")}
-            for x in record.lines
-        ],
-        "total": _money(renderer, language, record.fields.get("amount", ""), record.fields.get("currency", "")),
-        "valid_until": record.fields.get("valid_until", "")[:FIELD_SHOWN_MAX],
+        **_offer(renderer, record, language),
         "attachments": list(told.attachments),
         "left_out": list(told.left_out),
         "withheld": [_withheld(words, each) for each in message.details.withheld],
@@ -118,6 +115,29 @@ def build(
         "alias": str(addresses.alias(record.ref)),
         "buttons": _buttons(site, addresses, words, told, whose, tag),
         **_links(addresses, record, whose, tag),
+    }
+
+
+def page(site: Site, addresses: Addresses, renderer: Renderer, told: Told, language: str) -> dict[str, Value]:
+    """Return what the PDF of a record says: nothing that only those inside may know."""
+    record = told.record
+    return {
+        "site": site.settings.site.name, "ref": record.ref, "title": record.title, "origin": record.origin,
+        "customer_name": record.customer.name or next(iter(record.customer.emails), ""),
+        "salesperson": _name(site, record.salesperson), "date": renderer.date(language, told.message.at),
+        "alias": str(addresses.alias(record.ref)), **_offer(renderer, record, language),
+    }  # fmt: skip
+
+
+def _offer(renderer: Renderer, record: Record, language: str) -> dict[str, Value]:
+    """Return the lines of a record, its total, and until when it is valid."""
+    return {
+        "lines": [
+            {"name": x.name, "quantity": x.quantity, "price": _money(renderer, language, x.price, "")}
+            for x in record.lines
+        ],
+        "total": _money(renderer, language, record.fields.get("amount", ""), record.fields.get("currency", "")),
+        "valid_until": record.fields.get("valid_until", "")[:FIELD_SHOWN_MAX],
     }
 
 
@@ -210,6 +230,8 @@ def _money(renderer: Renderer, language: str, text: str, currency: str) -> str:
 
 def names(kinds: Kinds, told: Told) -> list[str]:
     """Return the templates that may word a message, the likeliest first."""
+    if told.message.details.taken_back:
+        return ["default/taken_back"]
     kind = kinds.kind_of(told.subtype.name)
     own = told.subtype.name.partition(".")[2] or told.subtype.name
     mine = [f"{kind.name}/{own}"] if kind else []

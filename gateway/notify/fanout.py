@@ -7,13 +7,14 @@ deliveries are one commit: everybody gets it, or nobody yet.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway import maillog
 from gateway.alias import Addresses
 from gateway.following import Follower, followers
 from gateway.mail.address import Address, parse_address
-from gateway.notify import context, notice
+from gateway.mail.parse import Attachment
+from gateway.notify import context, notice, pdf
 from gateway.notify.compose import Envelope, Part, SharedBody, header, shared_body, shared_fields
 from gateway.notify.context import Audience, Told
 from gateway.notify.recipients import Chosen, Heard, choose
@@ -43,6 +44,7 @@ class Prepared:
     told: Told
     bodies: list[SharedBody] = field(default_factory=list)
     deliveries: list[tuple[int, Heard, bytes]] = field(default_factory=list)
+    made: Part | None = None  # a PDF that was made for it: it stays with the message
 
 
 class FanOut:
@@ -134,7 +136,21 @@ class FanOut:
         chosen = choose(message, subtype, record, their, self._site.people, gathered.suppressed)
         names = [part.name for part in parts]
         told = Told(message, subtype, record, chosen, names, [each.name for each in kept if each.name not in names])
-        return self._worded(told, parts)
+        made = self._pdf(told)
+        if made is None:
+            return self._worded(told, parts)
+        told = replace(told, attachments=[*names, made.name])
+        return replace(self._worded(told, [*parts, made]), made=made)
+
+    def _pdf(self, told: Told) -> Part | None:
+        """Make the PDF that a quotation or an invoice is sent with, where it has none."""
+        record = told.record
+        if not told.message.details.pdf or not (record.lines or record.fields.get("amount")):
+            return None
+        language = self._site.language(record.customer.language)
+        values = context.page(self._site, self._addresses, self._renderer, told, language)
+        made = pdf.make(self._renderer, language, record.kind, values)
+        return Part(f"{record.ref}.pdf", pdf.MEDIA_TYPE, made) if made else None
 
     def _worded(self, told: Told, parts: Sequence[Part]) -> Prepared:
         prepared = Prepared(told)
@@ -279,6 +295,8 @@ def _keep(tx: Transaction, claimed: Claim, prepared: Prepared) -> bool:
     hears, not_hears = as_stored(chosen)
     if not messages.fanned_out(tx, claimed, hears, not_hears):
         return False
+    if (made := prepared.made) is not None:
+        messages.attach(tx, message.id, [Attachment(made.name, made.media_type, made.content)])
     bodies = [outbox.keep_body(tx, body.octets, body.signed_hash) for body in prepared.bodies]
     deliveries = [
         NewDelivery(message.id, message.internal, heard.outsider, heard.who, heard.email, block, bodies[index])

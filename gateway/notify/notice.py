@@ -9,8 +9,8 @@ from gateway import maillog
 from gateway.alias import HELD_ACTIONS, Addresses
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
-from gateway.notify import answer
-from gateway.notify.answer import Asked
+from gateway.notify import answer, buttons
+from gateway.notify.answer import Asked, Section
 from gateway.notify.compose import Envelope, Part, header, shared_body, shared_fields
 from gateway.notify.context import shown_change, subject_of
 from gateway.notify.render import Renderer, Value
@@ -24,7 +24,8 @@ from gateway.store.session import Away, Store, Transaction
 from gateway.worker import now_ms
 
 RETRY_MS = 5_000
-_REPLIED = frozenset({"transcript", "refused", "decision", "offer", "answer"})
+_LINK_MAX = 1_900  # characters of a mailto: link that every mail program takes
+_REPLIED = frozenset({"transcript", "refused", "decision", "offer", "answer", "twice"})
 _SUBJECTS = {
     "refused": "Your mail was not taken",
     "failed": "A mail could not be delivered",
@@ -82,7 +83,7 @@ def send(
                 notices.postpone(tx, each.claim, now_ms() + RETRY_MS)
 
 
-Shown = tuple[Sequence[Value], Sequence[Part]]
+Shown = tuple[Sequence[Section], Sequence[Part]]
 _NOTHING: Shown = ((), ())
 
 
@@ -108,7 +109,8 @@ def _compose(
     if to is None:
         message = f"{each.email!r} is no address"
         raise ValueError(message)
-    values = _context(site, addresses, renderer, language, each, record) | {"sections": list(shown[0])}
+    sections: list[Value] = [_as_value(section) for section in shown[0]]
+    values = _context(site, addresses, renderer, language, each, record) | {"sections": sections}
     text, html = renderer.body([f"notice/{each.kind}"], language, values)
     body = shared_body(text, html, shown[1])
     answers = str(each.data.get("answers", ""))
@@ -127,7 +129,8 @@ def _compose(
         record=record.ref if record else "",
         subtype=each.kind,
     )
-    reply_to = addresses.alias(record.ref, "", number, record.tag_epoch) if record else None
+    asks_form = each.kind == "answer" and "prefs" in each.data["asked"]
+    reply_to = addresses.alias(record.ref, "prefs" if asks_form else "", number, record.tag_epoch) if record else None
     return header(shared_fields(envelope), body, person.name if person else "", to, reply_to, None, ""), body
 
 
@@ -147,12 +150,14 @@ def _context(
     if "answer" in each.data:
         cause = str(each.data.get("cause", "other"))
         data["why"], data["mend"] = words(_CAUSES.get(cause, "")), words(_MENDS.get(cause, ""))
+    if each.kind == "twice":
+        data["item"] = _plain(_held(addresses, each.data["item"], ""))
     if each.kind == "offer":
         data["inside"] = bool(each.who)
     if each.kind == "transcript":
         changes = [Change(*change) for change in each.data.get("changes", ())]
         data["changes"] = [shown_change(site, renderer, language, change) for change in changes]
-        data["problem"] = str(each.data.get("problem", ""))
+        data |= _mistake(addresses, words, each, record)
     if "at" in each.data:
         data["at"] = renderer.time(language, int(each.data["at"]))
     return {
@@ -167,6 +172,23 @@ def _context(
     }
 
 
+def _mistake(
+    addresses: Addresses, words: Callable[[str], str], each: Notice, record: Record | None
+) -> dict[str, Value]:  # fmt: skip
+    """Return what was wrong with a command, and the mails that would have worked, ready to send back."""
+    problem = words(str(each.data.get("problem", "")))
+    to = str(addresses.alias(record.ref)) if record else str(addresses.word("gateway"))
+    subject = subject_of(record, answers=True) if record else "Replygate"
+    offers: list[Value] = []
+    for body in each.data.get("instead", ()):
+        command, _, rest = body.partition("\n\n")
+        whole = buttons.link(to, subject, body)
+        link = whole if len(whole) <= _LINK_MAX else buttons.link(to, subject, command)
+        offers.append({"link": link, "text": command, "cut": bool(rest) and link != whole, "address": to})
+    made = [{"ref": ref, "alias": str(addresses.alias(ref))} for ref in each.data.get("made", ())]
+    return {"problem": problem.format(*map(one_line, each.data.get("about", ()))), "offers": offers, "made": made}
+
+
 def _held(addresses: Addresses, item: Mapping[str, Any], reason: str) -> dict[str, object]:
     """Return a held mail with the addresses that decide about it, and mailto: links to them (RFC 6068)."""
     shown: dict[str, object] = {"text": "", **item, "reason": reason}
@@ -176,6 +198,11 @@ def _held(addresses: Addresses, item: Mapping[str, Any], reason: str) -> dict[st
         link = f"mailto:{quote(address, safe='@')}?subject={action}%20{int(item['id'])}" if offered else ""
         shown |= {f"{action}_address": address, action: link}
     return shown
+
+
+def _as_value(section: Section) -> Value:
+    rows: list[Value] = [{"text": r["text"], "link": r["link"], "buttons": r["buttons"]} for r in section["rows"]]
+    return {"title": section["title"], "hint": section["hint"], "rows": rows}
 
 
 def _plain(value: object) -> Value:

@@ -81,6 +81,12 @@ def _candidates(
 ) -> Iterator[tuple[Follower, Grant | str]]:
     """Give everybody who might hear, with what lets them: first those who are addressed."""
     by_who = {follower.who: follower for follower in their}
+    if message.details.taken_back:
+        for person in people.by_key.values():
+            heard = person.key in message.details.taken_back
+            given = Grant((subtype.name,), Reason("told"), person.delivery) if heard else "did not hear of it either"
+            yield by_who.get(person.key) or insider(person), given
+        return
     if subtype.name == ASSIGNED.name and record.salesperson in people.by_key:
         follower = by_who.get(record.salesperson) or insider(people.by_key[record.salesperson])
         yield follower, Grant((subtype.name,), Reason("assigned"), people.by_key[record.salesperson].delivery)

@@ -58,6 +58,15 @@ class Renderer:
             self._find(language, tuple(names), "html").render(values),
         )
 
+    def page(self, names: Sequence[str], language: str, context: Mapping[str, Value]) -> str:
+        """Return the HTML of a page that is printed: of the first of `names` there is a template for."""
+        return self._find(language, tuple(names), "html").render({**context, "language": language})
+
+    def date(self, language: str, at: int) -> str:
+        """Return the day of a time (ms since 1970) as people write it."""
+        moment = datetime.fromtimestamp(at / 1000, self._zone)
+        return babel.dates.format_date(moment, "long", locale=_LOCALES[language])
+
     def words(self, language: str) -> Callable[[str], str]:
         """Return what turns an English word into the language."""
         return self._words[language].gettext

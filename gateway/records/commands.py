@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.mail.address import without_unseen
+from gateway.records.kinds import TEAM as TEAM_KIND
+from gateway.records.kinds import Kinds
+from gateway.records.record import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command by its English name, with its Chinese one, and what it takes.
 
-    `kinds` are the kinds of record it is for, empty for any; `event` is what happens by it, where it
-    is a transition; `asks` tells that it changes nothing and is answered.
+    `kinds` are the kinds of record it is for, empty for any; `states` those in which it makes sense, empty
+    where `event`, the transition it is, says so; `asks` tells that it changes nothing and is answered.
     """
 
     name: str
@@ -26,6 +29,7 @@ class Command:
     kinds: frozenset[str] = frozenset()
     event: str = ""
     asks: bool = False
+    states: frozenset[str] = frozenset()
 
 
 def _for(kind: str, name: str, chinese: str, event: str, takes: str = "") -> Command:
@@ -33,7 +37,9 @@ def _for(kind: str, name: str, chinese: str, event: str, takes: str = "") -> Com
 
 
 NOTE = Command("note", "備註")
-SEND = Command("send", "送出", "[ADDRESS…]", frozenset({"quotation", "invoice"}))
+SEND = Command("send", "送出", "[ADDRESS…]", frozenset({"quotation", "invoice"}), states=frozenset({"draft", "sent"}))
+QUOTE = Command("quote", "報價", "[TITLE]", frozenset({"lead"}), states=frozenset({"open", "won"}))
+INVOICE = Command("invoice", "開發票", "[TITLE]", frozenset({"quotation"}), states=frozenset({"confirmed"}))
 FOLLOW = Command("follow", "訂閱", "[SUBTYPE…]")
 UNFOLLOW = Command("unfollow", "取消訂閱", "[SUBTYPE…]")
 CONFIRM = _for("quotation", "confirm", "確認", "confirmed")
@@ -48,7 +54,9 @@ SET = Command("set", "設定", "FIELD VALUE")
 ASSIGN = Command("assign", "指派", "PERSON")
 TEAM = Command("team", "團隊", "TEAM")
 ADD = Command("add", "加入", "WHO [SUBTYPE…]")
-REMOVE = Command("remove", "移除", "WHO")
+REMOVE = Command("remove", "移除", "WHO [SUBTYPE…]")
+UNDO = Command("undo", "復原")
+PREFS = Command("prefs", "偏好", asks=True)
 SHOW = Command("show", "查看", asks=True)
 HISTORY = Command("history", "歷史", asks=True)
 FOLLOWERS = Command("followers", "訂閱者", asks=True)
@@ -56,9 +64,10 @@ WHY = Command("why", "原因", asks=True)
 LIST = Command("list", "列表", asks=True)
 HELP = Command("help", "說明", asks=True)
 COMMANDS = (
-    NOTE, FOLLOW, UNFOLLOW, SEND, CONFIRM, CANCEL, STAGE, WON, LOST, RESTORE, VALIDATE, PAID,
-    SET, ASSIGN, TEAM, ADD, REMOVE, SHOW, HISTORY, FOLLOWERS, WHY, LIST, HELP,
+    NOTE, FOLLOW, UNFOLLOW, SEND, CONFIRM, CANCEL, INVOICE, QUOTE, STAGE, WON, LOST, RESTORE, VALIDATE, PAID,
+    SET, ASSIGN, TEAM, ADD, REMOVE, UNDO, PREFS, SHOW, HISTORY, FOLLOWERS, WHY, LIST, HELP,
 )  # fmt: skip
+SOCIAL = (NOTE, FOLLOW, UNFOLLOW, ADD, REMOVE, UNDO)  # what also a team's own thread takes
 BY_NAME = {command.name: command for command in COMMANDS}
 _MEANT_NOTE = re.compile(r"[*_>\"'`\s]*[/\\⁄∕](?:note\b|備註)", re.IGNORECASE)
 _BY_WORD = {word: command for command in COMMANDS for word in (command.name, command.chinese)}
@@ -73,9 +82,30 @@ class Given:
     arguments: tuple[str, ...]
 
     @property
+    def line(self) -> str:
+        """The command as a line."""
+        return " ".join((f"/{self.word}", *self.arguments))
+
+    @property
     def nearest(self) -> Sequence[str]:
         """The words that come nearest to one we do not know, best first, at most three."""
         return [f"/{word}" for word in difflib.get_close_matches(self.word, _BY_WORD, 3, 0.4)]
+
+
+def named(word: str) -> Command | None:
+    """Return the command that a word names, in either language, with or without its slash."""
+    return _BY_WORD.get(word.strip().lstrip("/").lower())
+
+
+def fits(command: Command, record: Record, kinds: Kinds) -> bool:
+    """Whether a command makes sense on a record of this kind, in this state."""
+    if record.kind == TEAM_KIND:
+        return command.asks or command in SOCIAL
+    if command.kinds and record.kind not in command.kinds:
+        return False
+    if command.states:
+        return record.state in command.states
+    return not command.event or record.state in kinds.subtypes[command.event].origins
 
 
 def needs(command: Command) -> int:

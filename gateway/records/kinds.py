@@ -117,6 +117,8 @@ INVOICE = Kind(
     ),
 )
 TEAM_KIND = Kind(TEAM, {"zh-TW": "團隊", "en": "Team"}, "", ("open",))
+# States in which nobody works on a record any more.
+CLOSED = frozenset({"cancelled", "won", "lost", "paid", "done"})
 BUILT_IN = (QUOTATION, LEAD, INVOICE, TEAM_KIND)
 
 

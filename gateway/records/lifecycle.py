@@ -23,12 +23,23 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, in English with places (`{}`) for what it is about: so it can be said in any language."""
+
+    pattern: str = ""
+    about: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.pattern.format(*self.about)
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why an event cannot happen: the field at fault, its value, and what is wrong with it."""
 
     field: str
     value: str
-    problem: str
+    problem: Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +72,14 @@ def apply(record: Record, subtype: Subtype | None, edit: Edit, *, replace_teams:
     state = record.state
     if subtype is not None and subtype.transition and not subtype.creates:
         if subtype.origins and record.state not in subtype.origins:
-            return Refusal("event", subtype.name, f"{record.ref} is {record.state}: {subtype.name} cannot happen")
+            about = (record.ref, record.state, subtype.name)
+            return Refusal("event", subtype.name, Problem("{} is {}: {} cannot happen", about))
         if subtype.name == "lead.stage":
             stage = edit.fields.get(STAGE) or ""
             if not stage:
-                return Refusal("fields.stage", "", "lead.stage needs fields.stage")
+                return Refusal("fields.stage", "", Problem("lead.stage needs fields.stage"))
             if stage == record.fields.get(STAGE):
-                return Refusal("fields.stage", stage, f"{record.ref} is already in stage {stage}")
+                return Refusal("fields.stage", stage, Problem("{} is already in stage {}", (record.ref, stage)))
         state = subtype.to or state
     if subtype is not None and subtype.name == "lead.restored" and "reason" not in edit.fields:
         edit = dataclasses.replace(edit, fields={**edit.fields, "reason": None})  # why it was lost is past
@@ -85,7 +97,7 @@ def apply(record: Record, subtype: Subtype | None, edit: Edit, *, replace_teams:
     if changed.team != record.team:
         had = () if replace_teams else record.teams
         changed = dataclasses.replace(changed, teams=tuple(dict.fromkeys((*had, changed.team))))
-    return Outcome(changed, _differences(record, changed))
+    return Outcome(changed, differences(record, changed))
 
 
 def _merged(fields: Mapping[str, str], edit: Mapping[str, str | None]) -> dict[str, str]:
@@ -93,7 +105,8 @@ def _merged(fields: Mapping[str, str], edit: Mapping[str, str | None]) -> dict[s
     return {name: value for name, value in merged.items() if edit.get(name, value) is not None}
 
 
-def _differences(old: Record, new: Record) -> tuple[Change, ...]:
+def differences(old: Record, new: Record) -> tuple[Change, ...]:
+    """Return what is different in two states of a record, in the order people read it."""
     pairs = [
         (name, str(getattr(old, name)), str(getattr(new, name)))
         for name in ("state", "title", "team", "salesperson", "origin")

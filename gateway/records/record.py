@@ -62,13 +62,15 @@ class Choice:
     """What somebody chose on one record, or was chosen for them.
 
     `who` is a person's key, `group:TEAM`, `customer`, or an address in lower case. `subtypes` are
-    patterns they hear, `without` patterns they no longer want, from whatever source.
+    patterns they hear, `without` patterns they no longer want, from whatever source. `team` is None
+    for a choice on one record; a standing choice is for the records of that team, "" for every record.
     """
 
     who: str
     subtypes: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     how: str = "added"
+    team: str | None = None
 
 
 CUSTOMER = "customer"

@@ -59,12 +59,14 @@ class Details:
     defects: tuple[str, ...] = ()
     added: tuple[str, ...] = ()  # outside addresses that follow since this message
     mailed: bool = False  # somebody else told the customer
+    pdf: bool = False  # there was none to send along: one is made
     authenticated: str = ""
     announced: str = ""  # the id of the event
     answered: str = ""  # the outside address whose message this answers
     quiet: bool = False  # the record stood in Bcc: filed, and nobody told
     inside: str = ""  # why no outsider hears of it, though its subtype is public
     results: tuple[str, ...] = ()  # what authentication said
+    taken_back: tuple[str, ...] = ()  # who heard of what this takes back: they hear of this
     withheld: tuple[str, ...] = ()  # attachments not passed on: name, why, what, between tabulators
 
 
@@ -142,14 +144,19 @@ def post(tx: Transaction, new: NewMessage) -> int:
             "vouched": new.vouched,
         },
     ).scalar_one()  # fmt: skip
-    if new.attachments:
-        digests = content.keep_many(tx, [each.content for each in new.attachments])
+    attach(tx, made, new.attachments)
+    return int(made)
+
+
+def attach(tx: Transaction, message_id: int, attached: Sequence[Attachment]) -> None:
+    """Keep attachments with a message."""
+    if attached:
+        digests = content.keep_many(tx, [each.content for each in attached])
         rows = [
-            {"message_id": made, "name": a.name, "media_type": a.media_type, "size": len(a.content), "content": digest}
-            for a, digest in zip(new.attachments, digests, strict=True)
+            {"message_id": message_id, "name": a.name, "media_type": a.media_type, "size": len(a.content), "content": d}
+            for a, d in zip(attached, digests, strict=True)
         ]
         tx.execute(sa.insert(attachment), rows)
-    return int(made)
 
 
 def claim(tx: Transaction, now: int, limit: int) -> list[Claim]:

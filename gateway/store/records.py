@@ -1,11 +1,12 @@
 """Records by reference: kept, read, changed, numbered."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.records.kinds import Kind
+from gateway.records.kinds import CLOSED, Kind
 from gateway.records.record import Line, Party, Record
 from gateway.store.content import insert_new
 from gateway.store.session import Transaction
@@ -61,24 +62,34 @@ def of_person(tx: Transaction, person: str, limit: int) -> list[Record]:
     return [_record(row) for row in tx.execute(query)]
 
 
+def open_by_person(tx: Transaction, kind: str, people: Iterable[str]) -> dict[str, int]:
+    """Return how many records of a kind each salesperson has that have not come to an end."""
+    query = (
+        sa.select(record.c.salesperson, sa.func.count())
+        .where(record.c.kind == kind, record.c.salesperson.in_(list(people)), record.c.state.not_in(CLOSED))
+        .group_by(record.c.salesperson)
+    )
+    return {row[0]: row[1] for row in tx.execute(query)}
+
+
+def next_turn(tx: Transaction, name: str) -> int:
+    """Count one on, and return the number: 1 the first time."""
+    insert_new(tx, counter, [{"name": name, "last": 0}])
+    counted = sa.update(counter).where(counter.c.name == name).values(last=counter.c.last + 1)
+    return int(tx.execute(counted.returning(counter.c.last)).scalar_one())
+
+
 def next_ref(tx: Transaction, kind: Kind, is_taken: Callable[[str], bool]) -> str:
     """Return the next free reference of a kind: its prefix and at least five digits."""
-    insert_new(tx, counter, [{"name": kind.name, "last": 0}])
     while True:
-        last = tx.execute(
-            sa.update(counter)
-            .where(counter.c.name == kind.name)
-            .values(last=counter.c.last + 1)
-            .returning(counter.c.last)
-        ).scalar_one()
-        ref = f"{kind.prefix}{last:0{_DIGITS}d}"
+        ref = f"{kind.prefix}{next_turn(tx, kind.name):0{_DIGITS}d}"
         if not is_taken(ref) and not exists(tx, ref):
             return ref
 
 
 def create(tx: Transaction, new: Record, now: int) -> Record:
     """Keep a new record; raise `Conflict` if its reference is taken."""
-    values = {**_values(new), "ref": new.ref.upper(), "created_at": now, "changed_at": now}
+    values = {**as_values(new), "ref": new.ref.upper(), "created_at": now, "changed_at": now}
     made = tx.execute(sa.insert(record).values(values).returning(record.c.id)).scalar_one()
     return dataclasses.replace(new, id=made, ref=new.ref.upper(), created_at=now)
 
@@ -86,7 +97,7 @@ def create(tx: Transaction, new: Record, now: int) -> Record:
 def create_team(tx: Transaction, team: str, name: str, now: int) -> Record:
     """Return the record that stands for a team's own thread, making it where there is none."""
     new = Record(0, "team", team.upper(), name, "open", team=team, teams=(team,))
-    values = {**_values(new), "ref": new.ref, "created_at": now, "changed_at": now}
+    values = {**as_values(new), "ref": new.ref, "created_at": now, "changed_at": now}
     insert_new(tx, record, [values])
     found = find(tx, team, lock=True)
     if found is None:
@@ -97,10 +108,11 @@ def create_team(tx: Transaction, team: str, name: str, now: int) -> Record:
 
 def change(tx: Transaction, changed: Record, now: int) -> None:
     """Keep what became of a record."""
-    tx.execute(sa.update(record).where(record.c.id == changed.id).values(**_values(changed), changed_at=now))
+    tx.execute(sa.update(record).where(record.c.id == changed.id).values(**as_values(changed), changed_at=now))
 
 
-def _values(each: Record) -> dict[str, object]:
+def as_values(each: Record) -> dict[str, object]:
+    """Return what of a record may change as plain data, by the names of its columns."""
     party = each.customer
     return {
         "kind": each.kind, "title": each.title, "state": each.state, "team": each.team, "teams": list(each.teams),
@@ -112,11 +124,16 @@ def _values(each: Record) -> dict[str, object]:
 
 
 def _record(row: sa.Row) -> Record:  # type: ignore[type-arg]  # any row of the table
-    party = row.customer
-    return Record(
-        id=row.id, kind=row.kind, ref=row.ref, title=row.title, state=row.state, team=row.team,
-        teams=tuple(row.teams), salesperson=row.salesperson, creator=row.creator, origin=row.origin,
+    blank = Record(row.id, row.kind, row.ref, "", "", created_at=row.created_at, tag_epoch=row.tag_epoch)
+    return with_values(blank, row._asdict())
+
+
+def with_values(each: Record, values: Mapping[str, Any]) -> Record:
+    """Return a record with what `as_values` gave."""
+    party = values["customer"]
+    return dataclasses.replace(
+        each, title=values["title"], state=values["state"], team=values["team"], teams=tuple(values["teams"]),
+        salesperson=values["salesperson"], creator=values["creator"], origin=values["origin"],
         customer=Party(party["name"], tuple(party["emails"]), party["language"], party["key"]),
-        fields=row.fields, lines=tuple(Line(*line) for line in row.lines), created_at=row.created_at,
-        tag_epoch=row.tag_epoch,
+        fields=values["fields"], lines=tuple(Line(*line) for line in values["lines"]),
     )  # fmt: skip

@@ -165,6 +165,33 @@ choice = Table(
     UniqueConstraint("record_id", "who"),
     sqlite_autoincrement=True,
 )  # fmt: skip
+# Choices that stand for the records of a team, or of every team.
+standing = Table(
+    "standing", metadata,
+    _id(),
+    Column("who", String(400), nullable=False),  # a person's key
+    Column("team", String(64), nullable=False),  # "" for every record
+    Column("subtypes", JSON, nullable=False),
+    Column("without", JSON, nullable=False),
+    UniqueConstraint("who", "team"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+# What commands did, so that it can be taken back for a while.
+carried_out = Table(
+    "carried_out", metadata,
+    _id(), _ref("record_id", "record"),
+    Column("who", String(400), nullable=False),
+    _at("at"),
+    Column("said", Text, nullable=False),  # the commands, as people write them
+    Column("final", Text, nullable=False),  # why it cannot be taken back, or ""
+    Column("before", JSON, nullable=False),  # the record
+    Column("after", JSON, nullable=False),
+    Column("choices", JSON, nullable=False),  # [team or null, who, choice or null]: those changed, as they were before
+    Column("messages", JSON, nullable=False),  # ids of what was posted
+    Column("taken_back", Boolean, nullable=False, server_default=text("false")),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+Index("ix_carried_out_record", carried_out.c.record_id, carried_out.c.who, carried_out.c.id)
 reader = Table(
     "reader", metadata,
     _id(),

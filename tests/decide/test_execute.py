@@ -68,11 +68,11 @@ def test_the_address_of_a_command_is_a_button(made, action, text, state):
 @pytest.mark.parametrize(
     ("to", "text", "says"),
     [
-        (S, "/confrim", "/confirm"), (S, "/won", "not for a quotation"), (L, "/stage nowhere", "there is no stage"),
-        (S, "/assign nobody", "nobody is known"), (S, "/set amount", "something is missing"),
-        (L, "/lost", "something is missing"), (S, "/set state confirmed", "a command of its own"),
-        (S, "/add nobody", "nobody is known"), (S, "/follow lead.*", "there is no subtype"),
-        (I, "/paid", "cannot happen"), (S, "/set amount 5\n/nothing", "/nothing"), (S, "/confirm\n/confirm", "cannot"),
+        (S, "/confrim", "/confirm"), (S, "/won", "不適用於"), (L, "/stage nowhere", "沒有階段"),
+        (S, "/assign nobody", "沒有人叫做"), (S, "/set amount", "後面還缺少內容"),
+        (L, "/lost", "後面還缺少內容"), (S, "/set state confirmed", "有自己的指令"),
+        (S, "/add nobody", "沒有人叫做"), (S, "/follow lead.*", "沒有 lead.*"),
+        (I, "/paid", "不能進行"), (S, "/set amount 5\n/nothing", "/nothing"), (S, "/confirm\n/confirm", "不能進行"),
     ],
 )  # fmt: skip
 def test_a_mistake_executes_nothing_of_its_mail_and_says_what_may_be_meant(made, to, text, says):

@@ -1,0 +1,136 @@
+"""What the words behind a command mean: people, teams, stages, fields, subtypes.
+
+*Failure:* words that mean nothing here are a `Mistake`, a value, with the words that come nearest.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from gateway.decide.post import Desk
+from gateway.mail.address import parse_address
+from gateway.mail.header import one_line
+from gateway.records import commands
+from gateway.records.commands import Command
+from gateway.records.kinds import matches
+from gateway.records.lifecycle import STAGE, Edit, Problem
+from gateway.records.record import CUSTOMER, TITLE_MAX
+
+_VALUE_MAX = 500  # characters
+_EVERY_TEAM = frozenset({"", "*", "all", "全部"})
+# What people call a field in a command, beside its own name.
+_FIELDS = {
+    "金額": "amount", "總額": "amount", "幣別": "currency", "有效期限": "valid_until", "電話": "phone", "標題": "title",
+    "主旨": "title",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A command that cannot be carried out: what was given, the problem, and what may have been meant.
+
+    `wrong` is the part of it that one of `nearest` would mend; "" where none of them would. `instead` are the
+    whole lines that would have worked.
+    """
+
+    given: str
+    nearest: tuple[str, ...] = ()
+    problem: Problem = Problem()
+    wrong: str = ""
+    instead: tuple[str, ...] = ()
+
+    def on(self, line: str) -> "Mistake":
+        """Return the mistake as one of this line, with the lines that would have worked."""
+        instead = tuple(line.replace(self.wrong, near, 1) for near in self.nearest[:3]) if self.wrong else ()
+        return replace(self, given=line, instead=instead)
+
+
+def whom(desk: Desk, word: str) -> str | Mistake:
+    """Return whom a word names as a follower: a person by key, name or address, `group:TEAM`, customer, an address."""
+    people, rules = desk.site.people, desk.site.rules
+    if word == CUSTOMER or (word.startswith("group:") and word.removeprefix("group:") in rules.teams):
+        return word
+    named = person(desk, word)
+    if named:
+        return named
+    address = parse_address(word.strip("<>,"))
+    if address is not None and not desk.addresses.owns(address):
+        return address.key
+    known = [*people.by_key, *(f"group:{team}" for team in rules.teams), CUSTOMER]
+    return Mistake("", nearest(word, known), Problem("nobody is known as {}", (word,)), word)
+
+
+def person(desk: Desk, word: str) -> str:
+    """Return the key of the person whom a word names by key, name or address; "" for nobody, and for several."""
+    people = desk.site.people
+    if word in people.by_key:
+        return word
+    low = word.casefold()
+    named = [key for key, each in people.by_key.items() if low in (key.casefold(), each.name.casefold())]
+    owner = people.person(low.strip("<>,"))
+    return owner.key if owner else named[0] if len(named) == 1 else ""
+
+
+def standing_team(desk: Desk, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]] | Mistake:
+    """Return which team the words of a choice name (`team:TEAM`; "" for every one, None for none), and the others."""
+    teams = [word for word in words if word.lower().startswith(("team:", "團隊:"))]
+    rest = tuple(word.rstrip(",，、") for word in words if word not in teams)
+    if not teams:
+        return None, rest
+    named = teams[0].partition(":")[2]
+    known = {team.casefold(): team for team in desk.site.rules.teams}
+    known |= {each.name.casefold(): team for team, each in desk.site.rules.teams.items()}
+    if len(teams) == 1 and (named in _EVERY_TEAM or named.casefold() in known):
+        return known.get(named.casefold(), ""), rest
+    near = nearest(f"team:{named}", list(dict.fromkeys(f"team:{team}" for team in known.values())))
+    return Mistake("", near, Problem("there is no team {}", (named,)), teams[0])
+
+
+def no_subtype(patterns: Iterable[str], known: Sequence[str]) -> Mistake | None:
+    """Return the first of `patterns` that fits no known subtype as a mistake, or None."""
+    for pattern in patterns:
+        if not any(matches([pattern], name) for name in known):
+            return Mistake("", nearest(pattern, known), Problem("there is no subtype {} here", (pattern,)), pattern)
+    return None
+
+
+def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake:
+    """Return what a command changes, beside the transition it is."""
+    rest = one_line(" ".join(words))[:_VALUE_MAX]
+    rules = desk.site.rules
+    if command is commands.STAGE:
+        return _known(rest, rules.lead_stages, "there is no stage {}", lambda stage: Edit(fields={STAGE: stage}))
+    if command is commands.LOST:
+        return Edit(fields={"reason": rest})
+    if command is commands.ASSIGN:
+        key = person(desk, words[0])
+        people = desk.site.people.by_key
+        if key:
+            return Edit(salesperson=key)
+        return Mistake("", nearest(words[0], people), Problem("nobody is known as {}", (words[0],)), words[0])
+    if command is commands.TEAM:
+        return _known(rest, rules.teams, "there is no team {}", lambda team: Edit(team=team))
+    return _set(words) if command is commands.SET else Edit()
+
+
+def _set(words: tuple[str, ...]) -> Edit | Mistake:
+    name = _FIELDS.get(words[0].rstrip(":：="), words[0].rstrip(":：=").lower())
+    value = one_line(" ".join(words[1:]))[:_VALUE_MAX]
+    if name == "title":
+        return Edit(title=value[:TITLE_MAX])
+    if name in (STAGE, "state", "salesperson", "team", "customer", "origin"):
+        others = ("/stage NAME", "/assign PERSON", "/team TEAM")
+        return Mistake("", others, Problem("{} has a command of its own", (name,)))
+    return Edit(fields={name: value if value != "-" else None})
+
+
+def _known(word: str, known: Iterable[str], problem: str, made: Callable[[str], Edit]) -> Edit | Mistake:
+    names = {each.casefold(): each for each in known}
+    found = names.get(word.casefold())
+    return made(found) if found else Mistake("", nearest(word, names.values()), Problem(problem, (word,)), word)
+
+
+def nearest(word: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the known words that come nearest to `word`, best first, or else all of them."""
+    names = list(known)
+    return tuple(difflib.get_close_matches(word, names, 3, 0.4)) or tuple(names[:20])

@@ -1,0 +1,81 @@
+"""What people choose for the records of a team, or of every team, rather than for one record."""
+
+from collections.abc import Iterable
+
+from gateway.decide.meant import Mistake, no_subtype, standing_team, whom
+from gateway.decide.post import Desk
+from gateway.following import followers as followers_of
+from gateway.people import Person
+from gateway.records import commands
+from gateway.records.commands import Command
+from gateway.records.kinds import DEFAULT_SUBTYPES
+from gateway.records.lifecycle import Problem
+from gateway.records.record import Choice, Record
+from gateway.site import Site
+from gateway.store import audit, followers
+from gateway.store.session import Transaction
+
+EVERYTHING = ("*",)
+COMMANDS = (commands.FOLLOW, commands.UNFOLLOW, commands.ADD, commands.REMOVE)
+
+
+def is_standing(words: tuple[str, ...]) -> bool:
+    """Whether the words behind a command say `team:`."""
+    return any(word.lower().startswith(("team:", "團隊:")) for word in words)
+
+
+def choose(
+    tx: Transaction, desk: Desk, command: Command, words: tuple[str, ...], giver: str
+) -> Mistake | None:  # fmt: skip
+    """Let a standing choice be made by the person `giver`, for themselves or, with `sales-admin`, for others."""
+    people = desk.site.people.by_key
+    who: str | Mistake = giver
+    if command in (commands.ADD, commands.REMOVE):
+        if not words:
+            return Mistake("", (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))
+        who, words = whom(desk, words[0]), words[1:]
+    if isinstance(who, Mistake):
+        return who
+    if who not in people:
+        return Mistake("", (), Problem("a standing choice is for one of your own people"))
+    if who != giver and (giver not in people or "sales-admin" not in people[giver].rights):
+        return Mistake("", (), Problem("a standing choice for others needs the right sales-admin"))
+    named = standing_team(desk, words)
+    if isinstance(named, Mistake):
+        return named
+    team, subtypes = named
+    if (wrong := no_subtype(subtypes, list(desk.site.rules.kinds.subtypes))) is not None:
+        return wrong
+    if command in (commands.UNFOLLOW, commands.REMOVE):
+        followers.stand(tx, Choice(who, without=subtypes or EVERYTHING, team=team or ""))
+    else:
+        followers.stand(tx, Choice(who, subtypes or DEFAULT_SUBTYPES, team=team or ""))
+    return None
+
+
+def hears(tx: Transaction, site: Site, person: Person, known: Iterable[str]) -> list[str]:
+    """Return which of the `known` subtypes a person hears on a new record of their teams."""
+    teams = site.rules.teams_of(person.key)
+    blank = Record(0, "", "", "", "", team=teams[0] if teams else "", teams=teams)
+    their = followers_of(blank, followers.standing_choices(tx), site.people, site.rules)
+    mine = next((each for each in their if each.who == person.key), None)
+    return mine.wants(known) if mine else []
+
+
+def carry_out(
+    tx: Transaction, desk: Desk, given: tuple[commands.Given, ...], giver: str, how: str, now: int
+) -> Mistake | tuple[tuple[str, str], ...]:  # fmt: skip
+    """Carry out choices that name no record: all of them or none; return each with its words."""
+    done = []
+    with tx.begin_nested() as point:
+        for each in given:
+            if each.command is None:
+                continue
+            wrong = choose(tx, desk, each.command, each.arguments, giver)
+            if wrong is not None:
+                point.rollback()
+                return wrong.on(each.line)
+            words = each.arguments if is_standing(each.arguments) else (*each.arguments, "team:*")
+            audit.append(tx, giver, each.command.name, "", now, arguments=list(words), how=how)
+            done.append((each.command.name, " ".join(words)))
+    return tuple(done)
