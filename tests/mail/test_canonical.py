@@ -1,5 +1,4 @@
 import hashlib
-import time
 import tracemalloc
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.mail.canonical import relaxed_body, simple_body, simple_body_hash
+from tests.kit.work import yards
 
 BODIES = st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b" ", b"\t", b"  ", b"a", b"\x00", b"\x0b", "單".encode()])).map(b"".join) | st.binary()  # fmt: skip
 
@@ -47,10 +47,7 @@ def test_many_empty_lines_are_dkims(front, lines):
 
 @pytest.mark.parametrize("body", [b"\r\n" * 500_000, b"\r\n" * 500_000 + b"x", (b"\r\n" * 50 + b"x") * 10_000, b" " * 1_000_000, b" " * 1_000_000 + b"x", b" \t" * 500_000 + b"\r\n", b"a " * 500_000, b"a\t" * 500_000, b" \r" * 500_000, b"\r" * 1_000_000])  # fmt: skip
 def test_a_megabyte_takes_no_time(body):
-    began = time.process_time()
-    simple_body_hash(body)
-    relaxed_body(body)
-    assert time.process_time() - began < 0.5
+    assert yards(lambda: (simple_body_hash(body), relaxed_body(body)), 25) < 25
 
 
 @pytest.mark.parametrize("body", [b"a\t" * 500_000, b"a b  c\r\n" * 125_000, b" " * 1_000_000])

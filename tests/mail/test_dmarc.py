@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 from gateway.mail.authres import Result
 from gateway.mail.dmarc import evaluate, organizational_domain, read_tags
 from gateway.mail.lookup import Unreachable
+from tests.kit.work import yards
 from tests.kit.zone import Zone
 
 TABLES = {each.stem: yaml.safe_load(each.read_text("utf-8")) for each in sorted((Path(__file__).parent / "dmarc").glob("*.yaml"))}  # fmt: skip
@@ -105,11 +105,9 @@ def test_ten_long_names_cost_few_lookups():
 @pytest.mark.parametrize("record", [b"v=DMARC1;" + b";" * 1_000_000, b"v=DMARC1; p=reject; rua=" + b"mailto:a@b," * 100_000, b"v=" + b" " * 1_000_000 + b"DMARC1", b"v=DMARC1; " + b"a=b;" * 250_000, b"v=DMARC1; p=x; rua=" + b"a" * 1_000_000])  # fmt: skip
 def test_a_hostile_record_is_soon_done_with(record):
     zone = Zone().add("_dmarc.example.com", "TXT", record)
-    began = time.process_time()
-    evaluate("example.com", [], zone)
-    evaluate("a" * 1_000_000, [], zone)
-    evaluate("a." * 500_000, [Result("dkim", "pass", "a." * 500_000)], zone)
-    assert time.process_time() - began < 1
+    assert yards(lambda: evaluate("example.com", [], zone), 25) < 25
+    assert yards(lambda: evaluate("a" * 1_000_000, [], zone), 25) < 25
+    assert yards(lambda: evaluate("a." * 500_000, [Result("dkim", "pass", "a." * 500_000)], zone), 25) < 25
 
 
 def test_tags_of_any_octets():

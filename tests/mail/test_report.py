@@ -1,5 +1,4 @@
 import json
-import time
 from dataclasses import replace
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.mail.parse import parse
 from gateway.mail.report import Report, read_answer, read_report
+from tests.kit.work import yards
 
 DAEMON = b"From: Mail Delivery System <MAILER-DAEMON@mx.acme.example>\r\nSubject: failure notice\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\n"
@@ -514,22 +514,18 @@ PLACES = {
 }
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("unit", UNITS)
-def test_no_mail_takes_a_second_to_read(place, unit):
+def test_no_mail_is_much_work_to_read(place, unit):
     whole = unit * (260_000 // len(unit))
     line = (unit * 249)[:249]
     for many in (whole, (line + b"\r\n ") * 1_000, (line + b"\r\n") * 1_000, (unit * 3 + b"\r\n\r\n") * 20_000):
         content = PLACES[place] + many + b"\r\n\r\nIt could not be delivered: user unknown\r\n"
         mail = parse(content)
-        begun = time.process_time()
-        read_report(mail, content)
-        read_answer(content.decode("latin-1"))
-        assert time.process_time() - begun < 1
+        assert yards(lambda mail=mail, content=content: read_report(mail, content), 40) < 40
+        assert yards(lambda text=content.decode("latin-1"): read_answer(text), 40) < 40
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     "content",
     [
@@ -544,11 +540,9 @@ def test_no_mail_takes_a_second_to_read(place, unit):
     ],
     ids=["nested", "mails in mails", "many mails", "many recipients", "folds"],
 )
-def test_no_structure_takes_a_second_to_read(content):
+def test_no_structure_is_much_work_to_read(content):
     mail = parse(content)
-    begun = time.process_time()
-    read_report(mail, content)
-    assert time.process_time() - begun < 1
+    assert yards(lambda: read_report(mail, content), 50) < 50
 
 
 PIECES = st.sampled_from(

@@ -21,6 +21,7 @@ from gateway.mail.lookup import Unreachable
 from gateway.mail.signature import Chain, verify_arc, verify_dkim
 from gateway.send.sign import Key
 from gateway.send.sign import sign as sign_ours
+from tests.kit.work import calls, yards
 from tests.kit.zone import Zone
 
 # The deliberate differences from the public suite, and why.
@@ -448,33 +449,42 @@ def hostile():
 def test_hostile_mails_are_soon_done_with():
     lookup = zone()
     for name, mail in hostile():
-        began = time.process_time()
-        verify_dkim(mail, lookup)
-        verify_arc(mail, lookup)
-        assert time.process_time() - began < 1, name
+        assert yards(lambda mail=mail: (verify_dkim(mail, lookup), verify_arc(mail, lookup)), 60) < 60, name
 
 
-def test_ten_wide_signatures_over_a_thousand_fields_are_soon_done_with():
-    mail = b"".join(b"X%d: y\r\n" % n for n in range(900)) + MAIL
+def widely_signed(fields: int) -> bytes:
+    mail = b"".join(b"X%d: y\r\n" % n for n in range(fields)) + MAIL
     wide = H + ":" + ":".join(f"n{n}" for n in range(190))
     for n in range(10):
         mail = sign(mail, h=wide, d=f"d{n}.example.com")
-    began = time.process_time()
-    assert verdicts(mail, lambda _name, _kind: [record(key())]) == ["pass"] * 10
-    assert time.process_time() - began < 1
+    return mail
+
+
+def test_ten_wide_signatures_over_a_thousand_fields_are_soon_done_with():
+    few, many = widely_signed(225), widely_signed(900)
+
+    def lookup(_name, _kind):
+        return [record(key())]
+
+    assert verdicts(many, lookup) == ["pass"] * 10
+    assert yards(lambda: verdicts(many, lookup), 50) < 50
+    assert calls(lambda: verdicts(many, lookup)) <= 5 * calls(lambda: verdicts(few, lookup))
 
 
 def test_a_chain_of_fifty_is_soon_done_with():
-    mail = MAIL
+    mail, sealed = MAIL, {}
     for n in range(1, 52):
         mail = seal(mail, f"d{n}.example", "pass" if n > 1 else "none", n)
-        if n == 50:
-            fifty = mail
-    began = time.process_time()
-    chain = verify_arc(fifty, lambda _name, _kind: [record(key())])
-    assert time.process_time() - began < 1
+        sealed[n] = mail
+
+    def verify(count):
+        return verify_arc(sealed[count], lambda _name, _kind: [record(key())])
+
+    chain = verify(50)
     assert (chain.result.verdict, len(chain.sealers)) == ("pass", 50)
-    assert verify_arc(mail, lambda _name, _kind: [record(key())]).result.verdict == "fail"
+    assert verify(51).result.verdict == "fail"
+    assert yards(lambda: verify(50), 50) < 50
+    assert calls(lambda: verify(48)) <= 8 * calls(lambda: verify(12))  # each seal signs those before it
 
 
 @pytest.mark.parametrize("mail", [b"", b"\r\n", b"\r\n\r\n", b"\n", b"x", b"From", b"\x00", b"DKIM-Signature:", b"DKIM-Signature:\r\n", b" DKIM-Signature: x\r\n\r\n", b"\r\nDKIM-Signature: x\r\n\r\n", b"From x\r\n\r\n", b"ARC-Seal:", b"ARC-Seal: i=1\r\nARC-Message-Signature: i=1\r\nARC-Authentication-Results: i=1;\r\n\r\n"])  # fmt: skip
