@@ -6,6 +6,8 @@ from itertools import count
 import pytest
 import structlog
 
+from tests.kit import dovecot as dovecot_kit
+from tests.kit.dovecot import Dovecot
 from tests.kit.postgres import Postgres, need
 
 _NUMBERS = count(1)
@@ -31,3 +33,12 @@ def postgres(tmp_path_factory) -> Iterator[Postgres]:
 def postgresql_url(postgres) -> str:
     """The URL of a new, empty database."""
     return postgres.database(f"test{next(_NUMBERS)}")
+
+
+@pytest.fixture
+def dovecot(tmp_path) -> Iterator[Dovecot]:
+    """A Dovecot of our own, where all of sales.example.com is the gateway's; in CI a missing one is a failure."""
+    dovecot_kit.need()
+    users = {"gateway": "pw-gateway", "chia": "pw-chia", "archive": "pw-archive"}
+    with Dovecot(tmp_path / "dovecot", users, catch_all=("sales.example.com", "gateway")) as server:
+        yield server
