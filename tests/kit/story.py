@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from tests.kit.client import Client
+from tests.kit.conversation import Conversation
 from tests.kit.dns import NameServer
 from tests.kit.node import Node, replygate, write_site
 from tests.kit.sink import Received, start
@@ -69,6 +70,10 @@ class Story:
     sink: SinkThread
     seen: int = 0
     got: list[Got] = field(default_factory=list)
+    conversation: Conversation = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.conversation = Conversation(self)
 
     def run(self) -> None:
         steps = sorted(
@@ -157,11 +162,17 @@ class Story:
             assert time.monotonic() < until, "the node did not read the edit"
             time.sleep(0.02)  # polls
 
+    def do_conversation_yaml(self, step: Path) -> None:
+        """Mails one after the other, and after each exactly what everybody got."""
+        self.conversation.play(yaml.safe_load(step.read_text("utf-8")))
+
     # -- steps that look
 
     def do_expect_yaml(self, step: Path) -> None:
         """What everybody got since the last look: exactly these mails, in any order."""
-        wanted: list[dict[str, Any]] = yaml.safe_load(self.fill(step.read_text("utf-8"))) or []
+        self.expect(yaml.safe_load(self.fill(step.read_text("utf-8"))) or [])
+
+    def expect(self, wanted: list[dict[str, Any]]) -> None:
         new = self.collect()
         assert sorted(each["to"] for each in wanted) == sorted(got.to for got in new), [
             (got.to, str(got.mail["Subject"]), got.text[:80]) for got in new
@@ -183,9 +194,14 @@ class Story:
             for text in wanted.get(key, []):
                 if (text in got.text) != (key == "has"):
                     return f"{key} {text!r}"
-        names = [part.get_filename() for part in got.mail.iter_attachments()]
-        if "attachments" in wanted and names != wanted["attachments"]:
-            return f"attachments {names}"
+        files = {part.get_filename(): part for part in got.mail.iter_attachments()}
+        if "attachments" in wanted and list(files) != list(wanted["attachments"]):
+            return f"attachments {list(files)}"
+        if isinstance(wanted.get("attachments"), dict):
+            for name, (media_type, begins) in wanted["attachments"].items():
+                content = files[name].get_payload(decode=True)
+                if files[name].get_content_type() != media_type or not content.startswith(begins.encode()):
+                    return f"attachment {name}: {files[name].get_content_type()}, {content[:20]!r}"
         if "path" in wanted and not re.fullmatch(wanted["path"], got.path):
             return f"path {got.path}"
         return ""
