@@ -28,7 +28,9 @@ def write_site(folder: Path, **files: str) -> Path:
 
 
 class Node:
-    """A `replygate serve` process."""
+    """A `replygate serve` process; `under` is what stands before its command."""
+
+    under: Sequence[str] = ()
 
     def __init__(self, site: Path, *, log: str = "warning") -> None:
         self.site = site
@@ -41,7 +43,7 @@ class Node:
     def start(self) -> "Node":
         with self.stderr.open("a") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "-c", str(self.site / "gateway.yaml"), "serve", "--log", self.log],
+                [*self.under, sys.executable, "-m", "gateway", "-c", str(self.site / "gateway.yaml"), "serve", "--log", self.log],
                 stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT, env=ENVIRONMENT,
             )  # fmt: skip
         assert self.process.stdout is not None
