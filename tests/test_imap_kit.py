@@ -7,7 +7,9 @@ import imapclient
 import pytest
 
 from tests.kit import dovecot as dovecot_kit
+from tests.kit import postfix as postfix_kit
 from tests.kit.dovecot import Dovecot
+from tests.kit.postfix import Postfix
 
 MAIL = b"From: chia@example.com\r\nTo: q-1@sales.example.com\r\nSubject: kit\r\nMessage-ID: <1@kit>\r\n\r\nHello.\r\n"
 
@@ -73,3 +75,38 @@ def test_it_comes_back_with_its_mail_at_the_same_port(tmp_path):
         with pytest.raises(client.AbortError):
             client.noop()
         client.shutdown()
+
+
+# ---- Postfix
+
+
+@pytest.fixture
+def postfix(dovecot, tmp_path):
+    postfix_kit.need()
+    to_dovecot = f"lmtp:inet:127.0.0.1:{dovecot.lmtp_port}"
+    with Postfix(tmp_path, {"sales.example.com": to_dovecot, "example.com": to_dovecot}) as server:
+        yield server
+
+
+def test_postfix_hands_its_domains_on_and_nothing_else(postfix, dovecot):
+    with smtplib.SMTP("127.0.0.1", postfix.port) as smtp:
+        refused = smtp.sendmail(
+            "li@client.example", ["Q-1+a@sales.example.com", "chia@example.com", "x@elsewhere.example"], MAIL
+        )
+    assert {address: code for address, (code, _) in refused.items()} == {"x@elsewhere.example": 554}
+    postfix.quiet()
+    assert b"Delivered-To: Q-1+a@sales.example.com\r\n" in dovecot.mails("gateway")[0]
+    assert b"Delivered-To: chia@example.com\r\n" in dovecot.mails("chia")[0]
+
+
+def test_postfix_keeps_a_mail_until_the_next_hop_is_back(postfix, dovecot):
+    dovecot.kill()
+    with smtplib.SMTP("127.0.0.1", postfix.port) as smtp:
+        smtp.sendmail("li@client.example", ["q-1@sales.example.com"], MAIL)
+    assert [each["sender"] for each in postfix.queue()] == ["li@client.example"]
+    postfix.stop()
+    postfix.start()
+    dovecot.start()
+    postfix.flush()
+    postfix.quiet()
+    assert len(dovecot.mails("gateway")) == 1

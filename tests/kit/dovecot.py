@@ -76,7 +76,7 @@ lmtp_rcpt_check_quota = yes
 service imap-login {{
   chroot =
   service_count = 0
-  client_limit = 10000
+  client_limit = 1000
   inet_listener imap {{
     port = {port}
   }}
@@ -206,10 +206,12 @@ class Dovecot:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        self.kill()  # its mail goes away, and a polite end takes a second
-        if self.home is not None:
-            shutil.rmtree(self.home, ignore_errors=True)
-        self.home = None
+        try:
+            self.kill()  # its mail goes away, and a polite end takes a second
+        finally:
+            if self.home is not None:
+                shutil.rmtree(self.home, ignore_errors=True)
+            self.home = None
 
     def _make_home(self) -> None:
         # A folder of its own: paths of sockets are short, and who owns the mail cannot walk into pytest's folders.

@@ -13,7 +13,7 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-_SBIN = ("/usr/sbin", "/usr/lib/dovecot")
+_SBIN = ("/usr/sbin", "/usr/lib/dovecot", "/usr/lib/postfix/sbin")
 
 # Waits until its input ends: we are done with the server, or dead. Then it ends the server and its processes.
 _GUARD = """cat >/dev/null
