@@ -82,8 +82,9 @@ class Conversation:
 
 def pressed(got: "Got", label: str) -> tuple[str, str, str]:
     """Return address, subject and text of the mail that a link opens: the one shown as `label`."""
-    links = {html.unescape(shown).strip(): html.unescape(link) for link, shown in _LINK.findall(got.text)}
+    text = got.text.replace("\r\n", "\n")
+    links = {html.unescape(shown).strip(): html.unescape(link) for link, shown in _LINK.findall(text)}
     assert label in links, (label, list(links))
     parts = urlsplit(links[label])
     fields = parse_qs(parts.query.replace("+", "%2B"))
-    return unquote(parts.path), fields.get("subject", [""])[0], fields.get("body", [""])[0]
+    return unquote(parts.path), fields.get("subject", [""])[0], fields.get("body", [""])[0].replace("\r\n", "\n")

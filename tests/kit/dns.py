@@ -31,9 +31,8 @@ class NameServer:
 
     def _run(self) -> None:
         while True:
-            try:
-                octets, peer = self._socket.recvfrom(4096)
-            except OSError:
+            octets, peer = self._socket.recvfrom(4096)
+            if not octets:
                 return
             if (answer := self.answer(octets)) is not None:
                 self._socket.sendto(answer, peer)
@@ -57,6 +56,7 @@ class NameServer:
         return bytes(reply.pack())
 
     def close(self) -> None:
-        """Answer no more."""
-        self._socket.close()
+        """Answer no more. Closing alone would not wake the thread that waits for a question."""
+        self._socket.sendto(b"", ("127.0.0.1", self.port))
         self._thread.join(5)
+        self._socket.close()
