@@ -1,7 +1,8 @@
-"""The kit of mailboxes: a real Dovecot does what mailboxes do."""
+"""The kit of mailboxes: a real Dovecot, a Postfix before it, and a fake that misbehaves when told to."""
 
 import imaplib
 import smtplib
+import socket
 
 import imapclient
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.kit import dovecot as dovecot_kit
 from tests.kit import postfix as postfix_kit
 from tests.kit.dovecot import Dovecot
+from tests.kit.hostile_imap import HostileImap
 from tests.kit.postfix import Postfix
 
 MAIL = b"From: chia@example.com\r\nTo: q-1@sales.example.com\r\nSubject: kit\r\nMessage-ID: <1@kit>\r\n\r\nHello.\r\n"
@@ -110,3 +112,85 @@ def test_postfix_keeps_a_mail_until_the_next_hop_is_back(postfix, dovecot):
     postfix.flush()
     postfix.quiet()
     assert len(dovecot.mails("gateway")) == 1
+
+
+# ---- the fake
+
+
+def connected(server):
+    client = imapclient.IMAPClient("127.0.0.1", server.port, ssl=False, timeout=10)
+    client.login("gateway", 'p"w')
+    return client
+
+
+def test_the_fake_server_behaves_until_it_is_told_not_to():
+    big = MAIL + b"{12}\r\n" + bytes(range(32, 256)) * 4000
+    with HostileImap([MAIL, big]) as server, connected(server) as client:
+        assert client.select_folder("INBOX")[b"UIDNEXT"] == 3
+        assert client.search() == client.search(["HEADER", "Message-ID", "<1@kit>", "UNSEEN"]) == [1, 2]
+        assert client.fetch([2], ["RFC822.SIZE", "FLAGS", "INTERNALDATE"])[2][b"RFC822.SIZE"] == len(big)
+        assert client.fetch([1, 2], ["BODY.PEEK[]<1000.50>", "UID"])[2][b"BODY[]<1000>"] == big[1000:1050]
+        assert client.fetch([2], ["BODY.PEEK[]"])[2][b"BODY[]"] == big
+        client.create_folder("Done/Q-1")
+        client.add_flags([1], [b"\\Seen", b"\\Flagged"])
+        client.copy([1], "Done/Q-1")
+        client.move([1], "Done/Q-1")
+        assert client.search("UNSEEN") == client.search() == [2]
+        assert [name for _, _, name in client.list_folders()] == ["Done/Q-1", "INBOX"]
+        assert client.folder_status("Done/Q-1", ["MESSAGES", "UIDNEXT"]) == {b"MESSAGES": 2, b"UIDNEXT": 3}
+        assert client._raw_command_untagged(b"LIST", [b'""', b"INBOX RETURN (STATUS (MESSAGES))"], uid=False)
+        assert b"[APPENDUID 1700000001 3]" in client.append("Done/Q-1", big, [b"\\Seen"])
+        client.delete_messages([2])
+        client.expunge([2])
+        assert server.mails() == []
+        assert server.mails("Done/Q-1") == [MAIL, MAIL, big]
+        assert server.connections == 1
+        assert server.octets_sent > len(big)
+
+
+def test_the_fake_server_tells_who_idles_of_a_mail():
+    with HostileImap() as server, connected(server) as client:
+        client.select_folder("INBOX")
+        client.idle()
+        server.deliver(MAIL)
+        assert client.idle_check(timeout=30) == [(1, b"EXISTS")]
+        client.idle_done()
+        assert client.search() == [1]
+
+
+def sent(server, mode):
+    """Return what it sends over a bare socket when mail 1 is fetched, until it says OK, ends, or has said much."""
+    server.mode = mode
+    with socket.create_connection(("127.0.0.1", server.port), 10) as to, to.makefile("rb") as said:
+        to.settimeout(0.5 if mode == "silence" else 10)
+        to.sendall(b"a LOGIN x y\r\nb SELECT INBOX\r\n")
+        while not said.readline().startswith(b"b OK"):
+            pass
+        to.sendall(b"c UID FETCH 1 (UID BODY.PEEK[]<0.1000>)\r\n")
+        heard = b""
+        while len(heard) < 3_000_000 and not heard.endswith(b"c OK done\r\n") and (line := said.readline()):
+            heard += line
+        return heard
+
+
+def test_the_fake_server_misbehaves_in_every_way_and_goes_on():
+    body = b"* 1 FETCH (UID 1 BODY[]<0> {%d}\r\n%s)\r\n" % (len(MAIL), MAIL)
+    with HostileImap([MAIL]) as server:
+        assert sent(server, "") == body + b"c OK done\r\n"
+        assert b"{4000000000}\r\nxxx" in sent(server, "endless literal")
+        assert b"{-1}\r\n)\r\nc OK" in sent(server, "negative literal")
+        assert body in sent(server, "stray data")
+        with pytest.raises(TimeoutError):
+            sent(server, "silence")
+        assert body.startswith(cut := sent(server, "cut mid-literal"))
+        assert len(cut) > body.index(b"From:")
+        assert sent(server, "thousands of lines in one read").count(b"\r\n* OK") == 49_999
+        assert sent(server, "says a mail twice").count(body) == 2
+        assert server.misbehaved == 7
+
+
+def test_the_fake_server_forgets_its_uids_and_stops_doing_so():
+    with HostileImap([MAIL], "wrong UIDVALIDITY", times=2) as server, connected(server) as client:
+        validities = [client.select_folder("INBOX")[b"UIDVALIDITY"] for _ in range(4)]
+    assert len(set(validities[:2])) == 2
+    assert len(set(validities[1:])) == 1
