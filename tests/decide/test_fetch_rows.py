@@ -22,7 +22,6 @@ from tests.kit.traced import TracedNode, need_strace, trace_python
 
 TO = f"s00001@{D}"
 WANG = "wang@acme.example"
-TOGETHER = 8  # hostile texts in a mail, each a part of its own: none can swallow the next
 
 
 @pytest.fixture
@@ -41,9 +40,9 @@ def part(kind: str, content: str, name: str = "") -> str:
     return f"--b\r\n{head}Content-Transfer-Encoding: base64\r\n\r\n{octets}\r\n"
 
 
-def mail(number: int, parts: list[str], subject: str = "chairs", author: str = WANG, text: str = "look") -> bytes:
+def mail(number: int, parts: list[str], subject: str = "chairs", author: str = WANG, text: str = "") -> bytes:
     head = f"From: {author}\r\nTo: {TO}\r\nSubject: {subject}\r\nMessage-ID: <f{number}@x>\r\nMIME-Version: 1.0\r\n"
-    body = "".join([part("text/plain", text), *parts]) + "--b--\r\n"
+    body = "".join([part("text/plain", text)] * bool(text) + parts) + "--b--\r\n"
     return (head + "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + body).encode("utf-8", "surrogateescape")
 
 
@@ -73,14 +72,14 @@ def files(url: str, secret: Path) -> list[str]:
 
 
 def hostile(url: str, secret: Path) -> list[bytes]:
-    """Return hostile mails; the 224 texts with an address that nobody has, the files with one that answers."""
-    texts = [part("text/html", each) for each in PAYLOADS] + [
-        part("text/html", each.replace(FAR, url)) for each in PAYLOADS[::3]
-    ]
-    parts = [texts[at : at + TOGETHER] for at in range(0, len(texts), TOGETHER)]
+    """Return hostile mails: each text is all there is to read, each file is alone.
+
+    Of the texts a third, in which every element is; the neighbours see to all of them, with the network patched.
+    """
+    texts = [[part("text/html", each.replace(FAR, url))] for each in PAYLOADS[::3]]
     alone = [[each] for each in files(url, secret)]
     subjects = [f"<img src={url}>", f"file://{secret}", "$(true)", "`true`", "| true"]
-    return [mail(n, each, subjects[n % len(subjects)]) for n, each in enumerate([*parts, *alone])]
+    return [mail(n, each, subjects[n % len(subjects)]) for n, each in enumerate([*texts, *alone])]
 
 
 def quotation(url: str, secret: Path) -> str:
