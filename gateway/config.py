@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
-from gateway.document import Bad, Document, Model, Problem, validate
+from gateway.document import Bad, Document, Model, Problem, Where, validate
 from gateway.mail.address import parse_address
 
 FILE = "gateway.yaml"
@@ -189,6 +189,9 @@ class Lmtp(Model):
     max_size: Annotated[int, Field(ge=10_000, le=200_000_000)] = 26_214_400
 
 
+ARCHIVE = "archive"  # the account of filing that is no person's
+
+
 class ImapAccount(Model):
     """An account on an IMAP server."""
 
@@ -303,13 +306,24 @@ def load(document: Document, folder: Path) -> tuple[Settings, list[Problem]]:
     if smtp is not None and smtp.submission is not None and not smtp.tls_certificate:
         what = "submission takes passwords over TLS only, and needs a certificate"
         raise Bad([document.problem(("smtp", "submission"), what, "name smtp.tls_certificate and smtp.tls_key")])
-    return settings, _notes(document, settings)
+    for where, account in _accounts(settings):
+        if not account.tls and account.host not in _LOOPBACK:
+            what = f"the password of {account.user} would go to {account.host} in the clear"
+            raise Bad([document.problem(where, what, "leave tls out; only a server on this machine does without")])
+        if not (account.password_file or account.token_command):
+            what = "the account has neither password_file nor token_command"
+            raise Bad([document.problem(where, what, "name one of them")])
+    return settings, []
 
 
-def _notes(document: Document, settings: Settings) -> list[Problem]:
-    """What is understood and kept, but does nothing in this release."""
-    later = [
-        (("imap",), bool(settings.imap), "catch-all mailboxes are not fetched in this release"),
-        (("filing",), settings.filing is not None, "threads are not filed into folders in this release"),
-    ]  # fmt: skip
-    return [document.problem(where, what, note=True) for where, applies, what in later if applies]
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def _accounts(settings: Settings) -> list[tuple[Where, ImapAccount]]:
+    """Return the accounts of the file, with their places in it."""
+    found: list[tuple[Where, ImapAccount]] = [(("imap", n), door) for n, door in enumerate(settings.imap)]
+    if settings.filing is not None:
+        found += [(("filing", "accounts", n), account) for n, account in enumerate(settings.filing.accounts)]
+        if settings.filing.archive is not None:
+            found.append((("filing", "archive"), settings.filing.archive))
+    return found

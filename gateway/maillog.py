@@ -60,6 +60,11 @@ def accepted(door: str, peer: str, octets: int, recipients: int) -> None:
     _tell("accepted", door, peer=peer, octets=octets, recipients=recipients)
 
 
+def fetched(account: str, new: int, known: int) -> None:
+    """Mails of an account were kept; `known` were fetched before."""
+    _tell("fetched", account=account, new=new, known=known)
+
+
 def rejected(door: str, peer: str, reply: str) -> None:
     """A peer was answered with 4xx or 5xx."""
     _tell("rejected", reply[:3], door=door, peer=peer, reply=reply)
@@ -100,6 +105,11 @@ def delivered(delivery: int, state: str, answer: str) -> None:
 def no_pdf(reason: str) -> None:
     """No PDF can be made on this machine."""
     _log.warning("no-pdf", reason=reason)
+
+
+def filed(filing: int, state: str, answer: str) -> None:
+    """A message was filed into a folder, or not."""
+    _tell("filing", state, filing=filing, answer=answer)
 
 
 def reloaded(problems: int) -> None:

@@ -22,6 +22,8 @@ from gateway.alias import Addresses
 from gateway.arrive.accept import Acceptor
 from gateway.arrive.crowd import Shared
 from gateway.arrive.doors import Doors
+from gateway.arrive.folders import Watcher
+from gateway.arrive.imap import Fetcher
 from gateway.arrive.smtp import Settings as DoorSettings
 from gateway.arrive.submission import Submitters
 from gateway.config import Settings, parse_listen
@@ -30,16 +32,19 @@ from gateway.decide.read import Reader
 from gateway.decide.receive import Receiver
 from gateway.decide.resolver import Resolver
 from gateway.document import Problem
+from gateway.imap import filing_accounts
 from gateway.keyring import load_keys
 from gateway.metrics import MetricsServer
+from gateway.notify.cards import Cards
 from gateway.notify.fanout import FanOut
 from gateway.notify.render import Renderer
 from gateway.send.deliver import Sender, load_hop
+from gateway.send.folders import Filer
 from gateway.send.sign import load_key
 from gateway.site import Site
 from gateway.store import audit, notices, schema, status
 from gateway.store.notices import NewNotice
-from gateway.store.session import Away, Store, open_store
+from gateway.store.session import Away, Store, Transaction, open_store
 from gateway.users import Users
 from gateway.worker import Traffic, Worker, now_ms
 
@@ -128,8 +133,19 @@ class Node:
         settings, store = self._site.settings, self._store
         sender = Sender(store, self._hop, lambda: self._site.people, self._wake_notify)
         traffic = Traffic()
-        fan_out = FanOut(store, self._site, self._addresses, self._renderer, traffic, sender.wake)
-        notifier = Worker("notify", fan_out.step, _tell)
+        filers = [
+            Filer(store, self._site, key, account, self._tell_account)
+            for key, account in filing_accounts(settings).items()
+        ]
+
+        def queued() -> None:
+            sender.wake()
+            for filer in filers:
+                filer.wake()
+
+        fan_out = FanOut(store, self._site, self._addresses, self._renderer, traffic, queued)
+        cards = Cards(store, self._site, self._addresses, self._renderer)
+        notifier = Worker("notify", lambda: fan_out.step() + cards.step(), _tell)
         reader = Reader(self._site, Resolver(settings.authentication.resolver))
         receiver = Receiver(store, Desk(self._site, self._addresses), reader, traffic, notifier.wake)
         decider = Worker("decide", receiver.step, _tell)
@@ -147,18 +163,41 @@ class Node:
         sender.start()
         for worker in self._workers:
             worker.start()
+        attended = [asyncio.create_task(each.run()) for each in (*filers, *self._fetchers(traffic, decider.wake))]
         if metrics is not None:
             listening["metrics"] = metrics.start()
         ready(listening)
         watcher = asyncio.create_task(self._watch_files())
         await self._stop.wait()
         watcher.cancel()
+        for task in attended:
+            task.cancel()
+        await asyncio.gather(*attended, return_exceptions=True)
         await doors.close()
         await asyncio.to_thread(lambda: [worker.stop() for worker in self._workers])
         reader.close()
         await sender.stop()
         if metrics is not None:
             metrics.stop()
+
+    def _fetchers(self, traffic: Traffic, arrived: Callable[[], None]) -> list[Fetcher | Watcher]:
+        """Return what fetches from catch-all mailboxes, and what watches the folders in which people act."""
+        site, store = self._site, self._store
+        fetchers = [
+            Fetcher(store, site, self._addresses, door, traffic, arrived, self._tell_account)
+            for door in site.settings.imap
+        ]
+        watchers = [
+            Watcher(store, site, self._addresses, key, account, arrived)
+            for key, account in filing_accounts(site.settings).items()
+        ]
+        return [*fetchers, *watchers]
+
+    def _tell_account(self, tx: Transaction, name: str, error: str, stands: bool) -> None:  # noqa: FBT001
+        """Tell everybody with `settings` that an account stands still, or that it goes on."""
+        for person in self._site.people.with_right("settings"):
+            data = {"account": name, "error": error, "stands": "yes" if stands else ""}
+            notices.add(tx, NewNotice("account", person.key, person.email[0], data), now_ms())
 
     def _submitters(self) -> Submitters | None:
         smtp = self._site.settings.smtp

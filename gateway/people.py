@@ -14,7 +14,7 @@ from gateway.records.record import Party
 
 FILE = "people.yaml"
 # What these words mean as a follower is not a person's key.
-_NOT_KEYS = frozenset({"leader", "salesperson", "creator", "customer", "group"})
+_NOT_KEYS = frozenset({"leader", "salesperson", "creator", "customer", "group", "archive"})
 Right = Literal["sales", "sales-admin", "settings"]
 Delivery = Literal["mail", "inbox", "digest", "none"]
 # From the most immediate to none at all.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway import config, people, rules
-from gateway.config import Settings
+from gateway.config import ARCHIVE, Settings
 from gateway.document import Bad, Document, Problem, read
 from gateway.mail.address import parse_address
 from gateway.people import People
@@ -45,6 +45,15 @@ class Site:
     def rules(self) -> Rules:
         """The rules in force."""
         return self.now.rules
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        """The accounts threads are filed into: people's, by their keys, and the archive."""
+        filing = self.settings.filing
+        if filing is None:
+            return frozenset()
+        own = {account.person for account in filing.accounts}
+        return frozenset(own | ({ARCHIVE} if filing.archive else set()))
 
     def language(self, chosen: str | None) -> str:
         """Return a reader's language: their own, or the site's."""
@@ -182,15 +191,23 @@ def _check_teams(document: Document, known: People, made: Rules) -> list[Problem
 
 
 def _notes(documents: dict[str, Document], known: People, made: Rules) -> list[Problem]:
-    what = "acts as mail in this release"
+    """What acts as mail, for now or for want of an account."""
+    acts = {
+        "inbox": "acts as mail where filing has no account of theirs",
+        "digest": "acts as mail in this release",
+    }
     notes = [
-        documents[people.FILE].problem(("people", key, "delivery"), f"delivery: {person.delivery} {what}", note=True)
+        documents[people.FILE].problem(
+            ("people", key, "delivery"), f"delivery: {person.delivery} {acts[person.delivery]}", note=True
+        )
         for key, person in known.by_key.items()
-        if person.delivery in ("inbox", "digest")
+        if person.delivery in acts
     ]
     notes += [
-        documents[rules.FILE].problem(("follow", n, "delivery"), f"delivery: {rule.delivery} {what}", note=True)
+        documents[rules.FILE].problem(
+            ("follow", n, "delivery"), f"delivery: {rule.delivery} {acts[rule.delivery]}", note=True
+        )
         for n, rule in enumerate(made.follow)
-        if rule.delivery in ("inbox", "digest")
+        if rule.delivery in acts
     ]
     return notes

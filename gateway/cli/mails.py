@@ -1,6 +1,7 @@
 """held, outbox: mails kept for a person, and mails on their way out."""
 
 import sys
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -10,9 +11,10 @@ from gateway.cli.app import NO, AsJson, Open, app, fail, iso, opened, operator, 
 from gateway.decide.held import decide
 from gateway.decide.route import Nowhere, route
 from gateway.mail.parse import parse
+from gateway.store import audit, records
+from gateway.store import filing as store_filing
 from gateway.store import held as store_held
 from gateway.store import outbox as store_outbox
-from gateway.store import records
 from gateway.store.held import Held
 from gateway.store.session import Transaction
 from gateway.worker import now_ms
@@ -124,18 +126,36 @@ def _decide(site: Open, tx: Transaction, action: str, held_id: int, address: str
 def list_outbox(
     *,
     state: Annotated[str, Parameter(help=f"one of {', '.join(STATES)}; default: what waits")] = "",
+    filing: Annotated[bool, Parameter(negative="", help="What is filed into folders instead, in any state.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List deliveries that wait, or those in one state, newest first."""
     if state and state not in STATES:
         fail(f"--state {state}: use one of {', '.join(STATES)}", 2)
     with opened() as site, site.store.read() as tx:
+        if filing:
+            _show_filings(store_filing.listed(tx, state), as_json=as_json)
+            return
         found = store_outbox.listed(tx, (state,) if state else store_outbox.WAITING)
     rows = [_delivery(each) for each in found]
     if as_json:
         show_json(rows)
     else:
         show_table(rows, ("id", "to", "record", "state", "attempts", "next", "answer"), "No deliveries.")
+
+
+def _show_filings(found: Sequence[store_filing.Listed], *, as_json: bool) -> None:
+    rows = [
+        {
+            "id": each.id, "account": each.account, "folder": each.folder, "message": f"<{each.message}>",
+            "state": each.state, "attempts": each.attempts, "answer": each.answer,
+        }
+        for each in found
+    ]  # fmt: skip
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(rows, ("id", "account", "folder", "state", "attempts", "answer"), "Nothing is filed.")
 
 
 def _delivery(each: store_outbox.Listed) -> dict[str, Any]:
@@ -173,3 +193,24 @@ def show_outbox(
             out.print(f"{name}: {value}", markup=False)
     for each in tries:
         out.print(f"  {each['at']}  {each['answer']}", markup=False)
+
+
+@outbox.command
+def retry(delivery_id: int, /) -> None:
+    """Try a delivery again now, also one that was given up."""
+    _act(delivery_id, store_outbox.retry, "outbox retry", "is tried again")
+
+
+@outbox.command(name="drop")
+def drop_delivery(delivery_id: int, /) -> None:
+    """Give a delivery up that waits: its recipient does not get it."""
+    _act(delivery_id, store_outbox.drop, "outbox drop", "is given up")
+
+
+def _act(delivery_id: int, act: Callable[[Transaction, int, int], bool], what: str, done: str) -> None:
+    with opened() as site, site.store.write() as tx:
+        if not act(tx, delivery_id, now_ms()):
+            fail(f"there is no delivery {delivery_id} of which that can be said", NO)
+        audit.append(tx, operator(), what, str(delivery_id), now_ms())
+        site.store.wake_others(tx)
+    out.print(f"{delivery_id} {done}")

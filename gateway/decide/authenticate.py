@@ -22,7 +22,8 @@ from gateway.mail.signature import verify_arc, verify_dkim
 from gateway.mail.signature_field import leaves_out
 from gateway.mail.spf import check_spf
 from gateway.people import People, Person
-from gateway.store.arrivals import Arrival
+from gateway.store.arrivals import FOLDER, Arrival
+from gateway.store.messages import OWN_FOLDER
 
 _NAMING = ("to", "cc", "subject")  # the fields that tell which record is meant
 _PROVES = frozenset({"spf", "dkim", "dmarc"})
@@ -74,6 +75,15 @@ class Identity:
         return any(
             each.method == "dmarc" and each.verdict == "fail" and each.detail.endswith(asked) for each in self.results
         )
+
+
+def in_folder(arrival: Arrival, people: People) -> Identity | None:
+    """Return who dropped a mail into a folder of their own account, whoever wrote it; None for any other arrival."""
+    person = people.by_key.get(arrival.auth_who) if arrival.door == FOLDER else None
+    if person is None:
+        return None
+    results = (Result("folder", "pass", "", person.key),)
+    return Identity(person.email[0], person.name, person, authenticated=True, how=OWN_FOLDER, results=results)
 
 
 def identify(mail: Mail, people: People, proof: Proof) -> Identity:

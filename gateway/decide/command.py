@@ -31,7 +31,7 @@ from gateway.records.commands import (
 )  # fmt: skip
 from gateway.records.record import CUSTOMER
 from gateway.store import messages, notices
-from gateway.store.arrivals import Settled
+from gateway.store.arrivals import FOLDER, Settled
 from gateway.store.messages import Author
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
@@ -47,7 +47,7 @@ def mistake(where: Place, given: Sequence[Given], text: str) -> Mistake | None:
     if not asks_note(given) and where.action != NOTE.name and may_mean_note(text):
         return Mistake("/note", ("/note", "/備註"), instead=("/note",))
     wrong = next((each for each in given if each.command is None), None)
-    return unknown(wrong) if wrong else None
+    return unknown(wrong, where.record) if wrong else None
 
 
 def refuse(
@@ -171,7 +171,8 @@ def _answer_all(
     """Answer what was asked, and tell by one transcript what was done."""
     asked = [name for name, _ in made.done if BY_NAME[name].asks]
     done = replace(made, done=tuple(each for each in made.done if each[0] not in asked))
-    if done.done:
+    moved = incoming.arrival.door == FOLDER  # whoever moved a card sees where it stands
+    if done.done and not moved:
         _answer(tx, incoming, where, "done", {**_told(done), "outside": list(outside)[:20]})
     if asked:
         answer(tx, incoming, asked, where.record.id)

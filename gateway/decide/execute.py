@@ -88,16 +88,14 @@ def _united(record: Record, every: Sequence[Executed]) -> Executed:
 def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver, now: int) -> Executed | Mistake:
     command = given.command
     if command is None:
-        return unknown(given)
+        return unknown(given, record)
     done = ((command.name, " ".join(given.arguments) if command is not commands.NOTE else ""),)
     if command is commands.NOTE:
         return Executed(record, done, final="a note was told to those inside")
     if command.asks:
         return Executed(record, done)
     possible = tuple(f"/{each.name}" for each in BY_NAME.values() if commands.fits(each, record, desk.site.rules.kinds))
-    if (command.kinds and record.kind not in command.kinds) or (
-        record.kind == TEAM and command not in commands.SOCIAL
-    ):  # fmt: skip
+    if not _is_of(command, record):
         return Mistake(given.line, possible, Problem("not for a {}", (record.kind,)))
     if len(given.arguments) < commands.needs(command):
         return Mistake(given.line, (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))
@@ -109,10 +107,18 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
     return replace(made, done=made.done or done)
 
 
-def unknown(given: Given) -> Mistake:
-    """Return a word that is no command as a mistake, with the lines that may have been meant."""
-    instead = tuple(" ".join((near, *given.arguments)) for near in given.nearest)
-    return Mistake(f"/{given.word}", tuple(given.nearest), instead=instead)
+def unknown(given: Given, record: Record) -> Mistake:
+    """Return a word that is no command as a mistake, with the lines that may have been meant on `record`."""
+    meant = [near for near in given.nearest if (command := commands.named(near)) and _is_of(command, record)]
+    instead = tuple(" ".join((near, *given.arguments)) for near in meant)
+    return Mistake(f"/{given.word}", tuple(meant), instead=instead)
+
+
+def _is_of(command: Command, record: Record) -> bool:
+    """Whether a command is for records of this kind at all."""
+    if record.kind == TEAM:
+        return command.asks or command in commands.SOCIAL
+    return not command.kinds or record.kind in command.kinds
 
 
 def _do(

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from gateway import maillog
-from gateway.decide.authenticate import Identity, Proof, asks_dns, identify, prove
+from gateway.decide.authenticate import Identity, Proof, asks_dns, identify, in_folder, prove
 from gateway.decide.inspect import CheckerAway, Inspection, inspect, unchecked
 from gateway.decide.resolver import Resolver
 from gateway.mail.lookup import Lookup
@@ -100,7 +100,9 @@ class Reader:
             return self._known(arrival, mail, _Examined(self._prove(arrival, mail), unchecked(mail.attachments)))
 
     def _known(self, arrival: Arrival, mail: Mail, examined: _Examined) -> Read:
-        return Read(arrival, mail, identify(mail, self._site.people, examined.proof), examined.inspection)
+        people = self._site.people
+        identity = in_folder(arrival, people) or identify(mail, people, examined.proof)
+        return Read(arrival, mail, identity, examined.inspection)
 
     def _needs_others(self, arrival: Arrival, mail: Mail) -> bool:
         checks = self._site.settings.checks

@@ -43,11 +43,16 @@ class ToReserved:
 
 
 @dataclass(frozen=True, slots=True)
+class Unnamed:
+    """A mail that came without an envelope, and names no address of ours where our last hop would have."""
+
+
+@dataclass(frozen=True, slots=True)
 class Nowhere:
     """To nothing we know any more."""
 
 
-Target = ReturnPath | HeldAddress | ToRecord | ToTeam | ToIntake | ToReserved | Nowhere
+Target = ReturnPath | HeldAddress | ToRecord | ToTeam | ToIntake | ToReserved | Unnamed | Nowhere
 
 
 def route(recipient: str, addresses: Addresses, rules: Rules, epoch: Callable[[str], int | None]) -> Target:
@@ -55,6 +60,8 @@ def route(recipient: str, addresses: Addresses, rules: Rules, epoch: Callable[[s
 
     `epoch` tells how often the tags of a record were revoked, None where there is no such record.
     """
+    if not recipient:
+        return Unnamed()
     address = addresses.parse(recipient)
     meant = addresses.read(address, lambda ref: epoch(ref) or 0) if address else Word(recipient.lower())
     match meant:

@@ -11,15 +11,17 @@ from gateway.decide import bounce, command, held, intake, offer, thread
 from gateway.decide.place import Incoming, find_place, tell_held
 from gateway.decide.post import Desk
 from gateway.decide.read import Read
-from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, route
+from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, Unnamed, route
 from gateway.mail.automatic import read_automatic
 from gateway.records.kinds import NOTE
 from gateway.store import arrivals, messages, records, suppressed
-from gateway.store.arrivals import Settled
+from gateway.store.arrivals import ARCHIVE, FOLDER, Settled
 from gateway.store.session import Transaction
 from gateway.worker import now_ms
 
 HOPS_MAX = 50  # Received fields (RFC 5321 §6.3)
+_IN_SUBJECT = re.compile(r"\[([A-Za-z][A-Za-z0-9]{0,23})\]", re.ASCII)
+_REFS_MAX = 5
 _OUR_ID = re.compile(r"[a-z0-9]+\.[0-9a-f]{24}@[a-z0-9.-]+")
 
 
@@ -36,7 +38,8 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
         arrivals.keep_results(tx, read.arrival.id, found)
     author = read.identity.email or "(no single well-formed From)"
     note = _is_note(tx, desk, read, [target for _, target in routed])
-    automatic = read_automatic(read.mail, read.arrival.return_path)
+    # What a person puts into a folder says what they mean, whoever wrote it.
+    automatic = None if read.arrival.door == FOLDER else read_automatic(read.mail, read.arrival.return_path)
     outcomes: list[Settled] = []
     served: set[str] = set()
     for recipient, target in sorted(routed, key=lambda pair: _precedence(pair[1])):
@@ -104,13 +107,21 @@ def _name(target: Target) -> str:
 
 def _turned_away(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> Settled | None:
     """Return what becomes of a mail that is not looked at closer, or None. A released one always is."""
+    door, released = incoming.arrival.door, incoming.recipient.released
     if isinstance(target, ReturnPath):
         return None
-    if is_own(desk, incoming):
+    if door == ARCHIVE and not released:
+        reason = "somebody put it into the archive, which is for all to read"
+        tell_held(tx, desk, incoming, reason, None, [])
+        return Settled("held", "archive", reason)
+    if door != FOLDER and is_own(desk, incoming):
         return Settled("discarded", "own mail", "a mail of ours came back to us")
-    if incoming.recipient.released:
-        return None
-    if len(incoming.mail.header.all("received")) > HOPS_MAX:
+    return None if released else _unwanted(tx, desk, incoming, target)
+
+
+def _unwanted(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> Settled | None:
+    """Return what becomes of what goes in circles, is blocked, too much, or not taken by a checker; or None."""
+    if incoming.arrival.door != FOLDER and len(incoming.mail.header.all("received")) > HOPS_MAX:
         return Settled("held", "hops", f"it went through more than {HOPS_MAX} hosts: it goes round in circles")
     identity = incoming.identity
     sure = identity.person is not None and identity.authenticated
@@ -152,8 +163,27 @@ def _serve(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> S
             return intake.create(tx, desk, found, incoming)
         case ToReserved(local):
             return command.to_reserved(tx, desk, local, incoming)
-        case Nowhere():
-            return Settled("held", "unknown address", "the address is not ours any more")
+        case Unnamed() | Nowhere():
+            return _lost(tx, desk, incoming, target)
+
+
+def _lost(tx: Transaction, desk: Desk, incoming: Incoming, target: Unnamed | Nowhere) -> Settled:
+    """Place a mail without an envelope: by what it answers, then by a reference in its subject, or hold it.
+
+    The reference is a hint: it counts only where its author may write, and is proved.
+    """
+    if isinstance(target, Nowhere):
+        return Settled("held", "unknown address", "the address is not ours any more")
+    answered = records.load(tx, messages.records_answered(tx, incoming.refers_to)[:1])
+    for record in answered.values():
+        return _record(tx, desk, incoming, record.ref, "", None)
+    for match in list(_IN_SUBJECT.finditer(incoming.mail.subject[:400]))[:_REFS_MAX]:
+        place = find_place(tx, desk, incoming, match[1], "", None)
+        if place is not None and place.role in ("person", "follower", "customer") and incoming.identity.authenticated:
+            return thread.write(tx, desk, incoming, place)
+    reason = "it names no address of ours, and answers nothing that stands here"
+    tell_held(tx, desk, incoming, reason, None, [])
+    return Settled("held", "no envelope", reason)
 
 
 def _record(tx: Transaction, desk: Desk, incoming: Incoming, ref: str, action: str, reader: int | None) -> Settled:

@@ -17,7 +17,7 @@ from gateway.records.commands import Given, asks_note, split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
 from gateway.records.record import CUSTOMER, Choice
 from gateway.store import followers, messages
-from gateway.store.arrivals import Settled
+from gateway.store.arrivals import FOLDER, Settled
 from gateway.store.messages import Author, Details
 from gateway.store.session import Transaction
 
@@ -31,7 +31,9 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     reply = split_reply(incoming.mail.text)
     given: tuple[Given, ...] = ()
     text = reply.text
-    if incoming.identity.person is not None and not incoming.automatic and not begins_quoted(incoming.mail.text):
+    dropped = incoming.arrival.door == FOLDER and where.action == NOTE.name  # whoever wrote it: it commands nothing
+    own = incoming.identity.person is not None and not incoming.automatic and not dropped
+    if own and not begins_quoted(incoming.mail.text):
         given, text = split_commands(reply.text)
     is_note = incoming.note or where.action == NOTE.name or asks_note(given)
     wish: Wish = "note" if is_note else "command" if given else "discussion"
@@ -41,8 +43,8 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         decided = decided if incoming.recipient.released else hold("not a person", "an outsider's mail is never a note")
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
-    own = text if incoming.identity.person is not None and not is_note and not incoming.automatic else ""
-    if (mistake := command.mistake(where, given, own)) is not None:
+    shown = text if own and not is_note else ""
+    if (mistake := command.mistake(where, given, shown)) is not None:
         return command.refuse(tx, incoming, where, mistake, given, text)
     said = _said(desk, incoming, where, given, text, reply.quoted, is_note=is_note)
     checked = said if is_note else careful(tx, desk, incoming, where, said)
@@ -87,8 +89,20 @@ def _said(
     text = desk.addresses.untagged("\n".join([*command.note_words(given), text]).strip("\n"))
     if incoming.automatic:
         text = machine.line(text)
+    if incoming.arrival.door == FOLDER:
+        text = _introduced(incoming, text)
     details = Details(defects=incoming.mail.defects, withheld=incoming.withheld)
     return Text(text, desk.addresses.untagged(quoted), attachments=incoming.attachments, details=details)
+
+
+def _introduced(incoming: Incoming, text: str) -> str:
+    """Return the text of a mail that a person dropped into a folder, and whose it is, where somebody else wrote it."""
+    author = incoming.mail.author
+    person = incoming.identity.person
+    if author is None or person is None or author.address.key in person.email:
+        return text
+    shown = f"{author.name} <{author.address}>" if author.name else str(author.address)
+    return f"{shown}: {incoming.mail.subject}\n\n{text}"
 
 
 def _along(incoming: Incoming, said: Text) -> Text:

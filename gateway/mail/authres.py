@@ -34,7 +34,7 @@ _DOMAIN = {
 class Result:
     """What one method said: `domain` is the one it speaks of (lower case), `detail` why, in a few words."""
 
-    method: Literal["spf", "dkim", "dmarc", "arc", "auth", "network"]
+    method: Literal["spf", "dkim", "dmarc", "arc", "auth", "network", "folder"]
     verdict: Verdict
     domain: str = ""
     detail: str = ""

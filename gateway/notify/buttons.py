@@ -3,6 +3,7 @@
 *Standards:* RFC 6068 (mailto; subject and body filled in, percent-encoded).
 """
 
+import re
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from gateway.records.kinds import Kinds
 from gateway.records.lifecycle import STAGE
 from gateway.records.record import Record
 
+_NEWLINE = re.compile(r"\r?\n")
 LABELS = {
     "send": "Send to the customer", "confirm": "Confirm", "cancel": "Cancel it", "won": "Won", "lost": "Lost",
     "restore": "Restore", "validate": "Validate", "paid": "Mark as paid", "accept": "Accept the offer",
@@ -57,6 +59,7 @@ def _button(
 
 
 def link(address: str, subject: str, body: str = "") -> str:
-    """Return a mailto: link that opens a mail ready to send."""
+    """Return a mailto: link that opens a mail ready to send; its lines are broken by CR LF (RFC 6068 §5)."""
     made = f"mailto:{quote(address, safe='@')}?subject={quote(subject)}"
-    return f"{made}&body={quote(body)}" if body else made
+    lines = _NEWLINE.sub("\r\n", body)
+    return f"{made}&body={quote(lines)}" if body else made

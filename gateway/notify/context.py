@@ -36,6 +36,7 @@ _REASONS = {
     "answered": "this answers your message",
     "standing": "you chose to hear of the records of this team",
     "told": "you were told of what is taken back",
+    "filed": "it is filed in this folder",
 }
 FIELD_SHOWN_MAX = 300  # characters
 

@@ -11,19 +11,21 @@ from dataclasses import dataclass, field, replace
 
 from gateway import maillog
 from gateway.alias import Addresses
-from gateway.following import Follower, followers
+from gateway.following import Follower, Reason, followers
 from gateway.mail.address import Address, parse_address
 from gateway.mail.parse import Attachment
 from gateway.notify import context, notice, pdf
 from gateway.notify.compose import Envelope, Part, SharedBody, header, shared_body, shared_fields
 from gateway.notify.context import Audience, Told
+from gateway.notify.folders import Shelf, shelves
 from gateway.notify.recipients import Chosen, Heard, choose
 from gateway.notify.render import Renderer
 from gateway.records.kinds import NOTE, Subtype
-from gateway.records.record import Record
+from gateway.records.record import Choice, Record
 from gateway.site import Site
-from gateway.store import content, messages, notices, outbox, records, suppressed
+from gateway.store import content, filing, messages, notices, outbox, records, suppressed
 from gateway.store import followers as store_followers
+from gateway.store.filing import NewFiling
 from gateway.store.lease import TRIES, Claim, is_deadly
 from gateway.store.messages import Kept, Message
 from gateway.store.outbox import NewDelivery
@@ -45,6 +47,7 @@ class Prepared:
     bodies: list[SharedBody] = field(default_factory=list)
     deliveries: list[tuple[int, Heard, bytes]] = field(default_factory=list)
     made: Part | None = None  # a PDF that was made for it: it stays with the message
+    filings: list[tuple[int, Shelf, bytes]] = field(default_factory=list)
 
 
 class FanOut:
@@ -67,6 +70,7 @@ class FanOut:
         self._traffic = traffic
         self._queued = queued
         self._readers: dict[str, int] = {}
+        self._accounts = site.accounts
 
     def step(self) -> int:
         """Fan out what is due; return how many messages and notices were claimed."""
@@ -137,10 +141,11 @@ class FanOut:
         names = [part.name for part in parts]
         told = Told(message, subtype, record, chosen, names, [each.name for each in kept if each.name not in names])
         made = self._pdf(told)
-        if made is None:
-            return self._worded(told, parts)
-        told = replace(told, attachments=[*names, made.name])
-        return replace(self._worded(told, [*parts, made]), made=made)
+        if made is not None:
+            told, parts = replace(told, attachments=[*names, made.name]), [*parts, made]
+        choices = gathered.choices[record.id] if self._accounts else ()
+        places = shelves(message, record, their, choices, chosen, self._site.rules, self._accounts)
+        return replace(self._worded(told, parts, places), made=made)
 
     def _pdf(self, told: Told) -> Part | None:
         """Make the PDF that a quotation or an invoice is sent with, where it has none."""
@@ -152,17 +157,17 @@ class FanOut:
         made = pdf.make(self._renderer, language, record.kind, values)
         return Part(f"{record.ref}.pdf", pdf.MEDIA_TYPE, made) if made else None
 
-    def _worded(self, told: Told, parts: Sequence[Part]) -> Prepared:
+    def _worded(self, told: Told, parts: Sequence[Part], places: Sequence[Shelf]) -> Prepared:
         prepared = Prepared(told)
-        numbers = self.reader([heard.reader for heard in told.chosen.hears])
+        readers = [self._filed_for(told, place) for place in places]
+        numbers = self.reader([heard.reader for heard in (*told.chosen.hears, *readers) if heard.who])
         shared = shared_fields(self._envelope(told))
         index: dict[Audience, int] = {}
-        for heard in told.chosen.hears:
-            to = parse_address(heard.email)
-            if to is None:
-                continue
+
+        def copy(heard: Heard) -> tuple[int, bytes]:
+            """Return which body a reader's copy has, and its header block."""
             whose = context.audience(self._site, told, heard)
-            number = numbers[heard.reader]
+            number = numbers.get(heard.reader, 0)
             if whose not in index:
                 values = context.build(
                     self._site, self._addresses, self._renderer, told, whose, number if whose.reader else None
@@ -170,13 +175,40 @@ class FanOut:
                 text, html = self._renderer.body(context.names(self._site.rules.kinds, told), whose.language, values)
                 index[whose] = len(prepared.bodies)
                 prepared.bodies.append(shared_body(text, html, parts))
-            block = self._header(told, heard, to, number, shared, prepared.bodies[index[whose]])
-            prepared.deliveries.append((index[whose], heard, block))
+            body = prepared.bodies[index[whose]]
+            return index[whose], self._header(told, heard, number, shared, body)
+
+        for heard in told.chosen.hears:
+            if parse_address(heard.email) is None or (heard.delivery == "inbox" and heard.who in self._accounts):
+                continue
+            number, block = copy(heard)
+            prepared.deliveries.append((number, heard, block))
+        for place, heard in zip(places, readers, strict=True):
+            number, block = copy(heard)
+            prepared.filings.append((number, place, block))
         return prepared
 
-    def _header(self, told: Told, heard: Heard, to: Address, number: int, shared: bytes, body: SharedBody) -> bytes:
+    def _filed_for(self, told: Told, place: Shelf) -> Heard:
+        """Return whose eyes a filed copy is for: who hears of it anyway, a person, or all who read the archive."""
+        for heard in told.chosen.hears:
+            if heard.who == place.who and not heard.outsider:
+                return heard
+        person = self._site.people.by_key.get(place.who)
+        if person is None:
+            alias = str(self._addresses.alias(told.record.ref))
+            return Heard("", alias, "", False, "", Reason("filed"), "none", follows=False)  # noqa: FBT003
+        language = person.language or ""
+        return Heard(person.key, person.email[0], person.name, False, language, Reason("filed"), "none", follows=True)  # noqa: FBT003
+
+    def _header(self, told: Told, heard: Heard, number: int, shared: bytes, body: SharedBody) -> bytes:
         ref, epoch = told.record.ref, told.record.tag_epoch
+        to = parse_address(heard.email)
+        if to is None:
+            message = f"{heard.email!r} is no address"
+            raise ValueError(message)
         action = NOTE.name if told.message.subtype == NOTE.name else ""
+        if not heard.who:  # for all who read the archive: nobody's tag
+            return header(shared, body, "", to, self._addresses.alias(ref, action), None, "")
         reply_to = self._addresses.alias(ref, action, number, epoch)
         unsubscribe: Address | None = None
         if heard.follows or not heard.outsider:
@@ -255,6 +287,7 @@ class Gathered:
 
     messages: list[Message]
     records: dict[int, Record]
+    choices: dict[int, list[Choice]]
     followers: dict[int, list[Follower]]
     suppressed: frozenset[str]
     attachments: dict[int, list[Kept]]
@@ -271,6 +304,7 @@ def _gather(tx: Transaction, site: Site, ids: Iterable[int]) -> Gathered:
     return Gathered(
         found,
         by_id,
+        choices,
         their,
         suppressed.suppressed(tx, emails),
         messages.attachments(tx, [message.id for message in found]),
@@ -298,6 +332,11 @@ def _keep(tx: Transaction, claimed: Claim, prepared: Prepared) -> bool:
     if (made := prepared.made) is not None:
         messages.attach(tx, message.id, [Attachment(made.name, made.media_type, made.content)])
     bodies = [outbox.keep_body(tx, body.octets, body.signed_hash) for body in prepared.bodies]
+    places = [
+        NewFiling(message.id, place.account, place.folder, place.who == message.author.who != "", block, bodies[index])
+        for index, place, block in prepared.filings
+    ]
+    filing.queue(tx, places, now_ms())
     deliveries = [
         NewDelivery(message.id, message.internal, heard.outsider, heard.who, heard.email, block, bodies[index])
         for index, heard, block in prepared.deliveries

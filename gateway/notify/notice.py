@@ -35,6 +35,7 @@ _SUBJECTS = {
     "suppressed": "No more mail goes to an address",
     "decision": "About a held mail",
     "answer": "What you asked for",
+    "account": "A mailbox of the gateway",
 }
 # What became of a mail, as a salesperson understands it, and what to do.
 _CAUSES = {

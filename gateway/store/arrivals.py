@@ -14,6 +14,8 @@ from gateway.store.tables import content as table_content
 
 PENDING = ("pending",)
 LEASE = 120_000  # milliseconds
+# The doors that are no sockets: a catch-all mailbox, a folder of a person's own account, the archive's.
+IMAP, FOLDER, ARCHIVE = "imap", "folder", "archive"
 
 
 _IDS: sa.BindParameter[object] = sa.bindparam("ids", expanding=True)

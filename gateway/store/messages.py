@@ -17,6 +17,7 @@ from gateway.store.tables import arrival, attachment, effect, message
 PENDING = ("pending",)
 LEASE = 120_000  # milliseconds
 ANCESTORS = 20
+OWN_FOLDER = "own folder"  # what proves the author of a mail that was dropped into a folder
 _WINDOW = 200  # ids of one mail that are looked for
 _IDS: sa.BindParameter[object] = sa.bindparam("ids", expanding=True)
 _THREAD: sa.BindParameter[object] = sa.bindparam("thread")
@@ -200,6 +201,20 @@ def any_note(tx: Transaction, ids: Sequence[str]) -> bool:
     either = sa.or_(message.c.message_id.in_(_IDS), message.c.original_id.in_(_IDS))
     query = sa.select(message.c.id).where(message.c.subtype == NOTE.name, either).limit(1)
     return tx.execute(query, {"ids": wanted}).first() is not None
+
+
+def records_answered(tx: Transaction, ids: Sequence[str]) -> list[int]:
+    """Return the records in whose threads stand the messages with these ids, ours or the authors'; earlier ids win."""
+    wanted = list(dict.fromkeys(ids))[:_WINDOW]
+    if not wanted:
+        return []
+    either = sa.or_(message.c.message_id.in_(_IDS), message.c.original_id.in_(_IDS))
+    query = sa.select(message.c.record_id, message.c.message_id, message.c.original_id).where(either)
+    rows = sorted(
+        tx.execute(query, {"ids": wanted}),
+        key=lambda row: min(_rank(wanted, row.message_id), _rank(wanted, row.original_id)),
+    )
+    return list(dict.fromkeys(int(row.record_id) for row in rows))
 
 
 def _rank(ids: Sequence[str], each: str) -> int:

@@ -242,3 +242,18 @@ def octets(tx: Transaction, delivery_id: int) -> bytes:
     """Return the mail of a delivery as it was queued, unsigned."""
     row = tx.execute(sa.select(delivery.c.header, delivery.c.body_id).where(delivery.c.id == delivery_id)).one()
     return bytes(row.header) + b"\r\n" + bodies(tx, [row.body_id])[row.body_id].octets
+
+
+def retry(tx: Transaction, delivery_id: int, now: int) -> bool:
+    """Let a delivery be tried again now, as if it were new; False for one that is sent, dropped or none."""
+    values = {"state": "queued", "due_at": now, "created_at": now, "attempts": 0, "lease_until": 0, "settled_at": None}
+    again = ("queued", "deferred", "failed", "expired")
+    query = sa.update(delivery).where(delivery.c.id == delivery_id, delivery.c.state.in_(again))
+    return tx.execute(query.values(fence=delivery.c.fence + 1, **values)).rowcount == 1
+
+
+def drop(tx: Transaction, delivery_id: int, now: int) -> bool:
+    """Give a delivery up that waits; False for one that does not wait."""
+    query = sa.update(delivery).where(delivery.c.id == delivery_id, in_state(delivery, WAITING))
+    values = {"state": "failed", "answer": "dropped by the administrator", "settled_at": now, "lease_until": 0}
+    return tx.execute(query.values(fence=delivery.c.fence + 1, **values)).rowcount == 1

@@ -8,6 +8,7 @@ and then nothing of the transaction was kept; or, on a lost connection, it is no
 makes doing it again harmless.
 """
 
+import hashlib
 import sqlite3
 import threading
 import time
@@ -116,6 +117,24 @@ class Store:
         """Tell the other nodes, once `tx` commits, that there is something to do. A hint only."""
         if not self.embedded:
             tx.execute(sa.text(f"NOTIFY {_CHANNEL}"))
+
+    @contextmanager
+    def only_one(self, name: str) -> Iterator[bool]:
+        """Give True to one node at a time, for as long as it holds on to it; the others get False.
+
+        On PostgreSQL an advisory lock on a connection of its own: it ends with the node. A SQLite file has one node.
+        """
+        if self.embedded:
+            yield True
+            return
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        with _faults(), self._reader.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            ours = bool(connection.execute(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar())
+            try:
+                yield ours
+            finally:
+                if ours:
+                    connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": key})
 
     def wait_for_others(self, seconds: float, stopped: Callable[[], bool]) -> bool:
         """Wait until another program changed the store, `seconds` passed, or `stopped()`; tell whether it did.

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from gateway.store import arrivals, held, messages, notices, outbox
 from gateway.store.lease import free_all
 from gateway.store.session import Transaction
-from gateway.store.tables import arrival, arrival_recipient, delivery, in_state, message, notice
+from gateway.store.tables import arrival, arrival_recipient, delivery, filing, in_state, message, notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Waiting:
     held: int
     shunted: int
     oldest_s: int
+    filings: int = 0
 
 
 def waiting(tx: Transaction, now: int) -> Waiting:
@@ -51,12 +52,13 @@ def waiting(tx: Transaction, now: int) -> Waiting:
         held=kept.get("held", 0),
         shunted=kept.get("shunted", 0) + _count(tx, message, ("shunted",)) + _count(tx, notice, ("shunted",)),
         oldest_s=max(0, now - min(oldest)) // 1000 if oldest else 0,
+        filings=_count(tx, filing, outbox.WAITING),
     )
 
 
 def free_leases(tx: Transaction) -> None:
     """End every lease: for the one node of a SQLite file, when it starts."""
-    free_all(tx, [arrival, message, notice, delivery])
+    free_all(tx, [arrival, message, notice, delivery, filing])
 
 
 def _count(tx: Transaction, table: sa.Table, states: tuple[str, ...]) -> int:

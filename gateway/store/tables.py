@@ -100,6 +100,7 @@ arrival = Table(
     *_work(),
     sqlite_autoincrement=True,
 )  # fmt: skip
+Index("ix_arrival_content", arrival.c.content)
 Index(
     "ix_arrival_due",
     arrival.c.due_at,
@@ -328,6 +329,60 @@ blocked = Table(
     "blocked", metadata,
     Column("email", String(400), primary_key=True),
     Column("by", String(100), nullable=False), _at("at"),
+)  # fmt: skip
+
+# ---- mailboxes: how far an account was read, and what stands where in it
+
+mailbox = Table(
+    "mailbox", metadata,
+    Column("name", String(400), primary_key=True),  # account and folder; of a filing account, the account
+    Column("purpose", String(16), nullable=False),  # fetch, file
+    Column("uid_validity", BigInteger, nullable=False, server_default="0"),
+    Column("uid", BigInteger, nullable=False, server_default="0"),  # the last that was taken in
+    Column("waiting", Integer, nullable=False, server_default="0"),  # mails there that were not, when last seen
+    Column("quota_used", BigInteger), Column("quota_limit", BigInteger),  # KiB
+    _at("ok_at"),
+    Column("error", Text, nullable=False, server_default=""),
+    _at("error_at", null=True),
+    Column("told", Boolean, nullable=False, server_default=text("false")),  # that it stands still
+)  # fmt: skip
+# Messages on their way into folders: like deliveries, but one slow account must stand in nobody's way.
+filing = Table(
+    "filing", metadata,
+    _id(), _ref("message_id", "message"),
+    Column("account", String(300), nullable=False),
+    Column("folder", String(300), nullable=False),
+    Column("seen", Boolean, nullable=False),
+    Column("header", LargeBinary, nullable=False),
+    _ref("body_id", "body"),
+    Column("state", String(16), nullable=False),  # queued → sent, deferred, expired
+    Column("answer", Text, nullable=False, server_default=""),
+    Column("uid", BigInteger),  # where the server told it
+    _at("read_at", null=True),  # since when it was seen as read, and not starred
+    _at("created_at"), _at("settled_at", null=True),
+    *_work(),
+    UniqueConstraint("message_id", "account", "folder"),  # every message once per folder
+    sqlite_autoincrement=True,
+)  # fmt: skip
+Index("ix_filing_due", filing.c.account, filing.c.due_at, sqlite_where=_WAITING, postgresql_where=_WAITING)
+# Folders in which people act: what is new in them was put there by somebody.
+folder = Table(
+    "folder", metadata,
+    Column("account", String(300), primary_key=True),
+    Column("name", String(300), primary_key=True),
+    Column("uid_validity", BigInteger, nullable=False),
+    Column("uid_next", BigInteger, nullable=False),
+)  # fmt: skip
+card = Table(
+    "card", metadata,
+    Column("account", String(300), primary_key=True),
+    Column("record_id", Id, ForeignKey("record.id"), primary_key=True),
+    Column("folder", String(300), nullable=False),  # where it belongs; "" nowhere
+    Column("message_id", String(255), nullable=False),
+    Column("octets", LargeBinary, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),  # of what it shows, and where
+    Column("placed_folder", String(300), nullable=False, server_default=""),  # where it stands
+    Column("placed_id", String(255), nullable=False, server_default=""),  # and as which mail
 )  # fmt: skip
 
 # ---- the audit log: appended to, never changed (triggers in the migration); each entry holds the hash of the last

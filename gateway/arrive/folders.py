@@ -1,0 +1,176 @@
+"""Folders that act: what a person drops into a record's folder, or moves from stage to stage, arrives as theirs.
+
+What is found there is kept as an arrival of that person, and goes the way of every mail: a mail dropped into a
+record's folder is their note there; a card moved to another stage is the command that says so. What is dropped into
+the archive, which is for all to read, is held.
+
+*Failure:* as of any account: a pause, and nothing is lost, for what was not kept is found again the next time. Only
+what we did not put there ourselves counts; we know it by its Message-ID.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+
+from gateway import maillog
+from gateway.alias import Addresses
+from gateway.attend import attend
+from gateway.config import ARCHIVE
+from gateway.imap import Account, Mailbox, Refused, connect
+from gateway.mail.imap import Folder, Listed, message_id_of
+from gateway.people import Person
+from gateway.records import commands
+from gateway.records.commands import Command
+from gateway.records.record import Record
+from gateway.site import Site
+from gateway.store import arrivals, cards, filing, mailboxes, records
+from gateway.store.arrivals import Received
+from gateway.store.session import Store
+from gateway.worker import now_ms
+
+LOOK_S = 3.0
+_OWN = "Replygate/"
+_STAGES = f"{_OWN}Stages/"
+_HEADER = "UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
+_AT_ONCE = 200  # mails whose headers are asked for at once
+_MOVED = "moved to the folder / 移到資料夾"
+
+
+class Watcher:
+    """Watches one account until it is stopped."""
+
+    def __init__(
+        self, store: Store, site: Site, addresses: Addresses, key: str, account: Account, arrived: Callable[[], None]
+    ) -> None:
+        """`key` is a person's, or the archive's; `arrived` is called, in any thread, after each commit."""
+        self._store = store
+        self._site = site
+        self._addresses = addresses
+        self._key = key
+        self._account = account
+        self._arrived = arrived
+        self._pattern = "*" if key == ARCHIVE else f"{_OWN}*"
+
+    async def run(self) -> None:
+        """Watch for ever. That it stands still is told by who files into the account."""
+        await attend(self._store, f"{self._account.name} watch", self._connected, lambda _why: None)
+
+    async def _connected(self) -> None:
+        box = await connect(self._account)
+        try:
+            while True:
+                await self._look(box)
+                await asyncio.sleep(LOOK_S)
+        finally:
+            await box.close()
+
+    async def _look(self, box: Mailbox) -> None:
+        """Look into every folder that has something new."""
+        seen = await asyncio.to_thread(self._seen)
+        for folder in await box.folders(self._pattern):
+            if seen.get(folder.name) != (folder.uid_validity, folder.uid_next) and self._acts(folder.name):
+                validity, following = seen.get(folder.name, (0, 1))
+                first = following if validity == folder.uid_validity else 1
+                with contextlib.suppress(Refused):  # somebody took the folder away meanwhile
+                    await self._look_into(box, folder, first)
+
+    def _seen(self) -> dict[str, tuple[int, int]]:
+        with self._store.read() as tx:
+            return dict(mailboxes.seen(tx, self._key))
+
+    def _acts(self, folder: str) -> bool:
+        return folder.startswith(_STAGES) or bool(self._record_in(folder))
+
+    def _record_in(self, folder: str) -> str:
+        """Return the reference of the record or team whose folder this is, or ""."""
+        name = folder if self._key == ARCHIVE else folder.removeprefix(_OWN)
+        parts = name.split("/")
+        return parts[1] if len(parts) == 2 and parts[0] not in ("Stages", "Inbox") else ""
+
+    async def _look_into(self, box: Mailbox, folder: Folder, first: int) -> None:
+        state = await box.select(folder.name)
+        uids = [uid for uid in await box.uids(f"UID {first}:*") if uid >= first]
+        for at in range(0, len(uids), _AT_ONCE):
+            listed = await box.listed(uids[at : at + _AT_ONCE], _HEADER)
+            if folder.name.startswith(_STAGES):
+                await asyncio.to_thread(self._cards, folder.name, listed)
+            else:
+                for each in await asyncio.to_thread(self._strangers, folder.name, listed):
+                    await self._take(box, folder.name, each)
+        following = max([state.uid_next, *(uid + 1 for uid in uids)])
+        await asyncio.to_thread(self._looked_at, folder.name, state.uid_validity, following)
+
+    def _looked_at(self, name: str, validity: int, following: int) -> None:
+        with self._store.write() as tx:
+            mailboxes.looked_at(tx, self._key, name, validity, following)
+
+    # ---- dropped mails
+
+    def _strangers(self, folder: str, listed: Sequence[Listed]) -> list[Listed]:
+        """Return the mails that we did not file into a folder."""
+        ids = {each.uid: message_id_of(each.octets) for each in listed}
+        with self._store.read() as tx:
+            ours = filing.known_in(tx, self._key, folder, list(ids.values()))
+        return [each for each in listed if ids[each.uid] not in ours]
+
+    async def _take(self, box: Mailbox, folder: str, each: Listed) -> None:
+        """Keep a dropped mail as an arrival."""
+        most = self._site.settings.smtp or self._site.settings.lmtp
+        limit = most.max_size if most else 26_214_400
+        if each.size > limit:
+            maillog.fault("folders", ValueError(f"a mail of {each.size} octets lies in {folder}: too large"))
+            return
+        parts = [part async for part in box.octets(each.uid, limit)]
+        action = "" if self._key == ARCHIVE else commands.NOTE.name
+        address = str(self._addresses.alias(self._record_in(folder), action))
+        await asyncio.to_thread(self._keep, self._received(b"".join(parts), address))
+
+    def _received(self, octets: bytes, address: str) -> Received:
+        door, who = (arrivals.ARCHIVE, "") if self._key == ARCHIVE else (arrivals.FOLDER, self._key)
+        return Received(now_ms(), door, self._account.name[:64], "", "", False, (address,), octets, who)  # noqa: FBT003
+
+    def _keep(self, received: Received) -> None:
+        with self._store.write() as tx:
+            arrivals.keep_many(tx, [received])
+            self._store.wake_others(tx)
+        self._arrived()
+
+    # ---- cards
+
+    def _cards(self, folder: str, listed: Sequence[Listed]) -> None:
+        """Keep what cards that were moved say: the command that their new folder is."""
+        ids = [message_id_of(each.octets) for each in listed]
+        person = self._site.people.by_key.get(self._key)
+        with self._store.write() as tx:
+            for message_id, (record_id, stood) in cards.standing(tx, self._key, ids).items():
+                lead = records.load(tx, [record_id]).get(record_id)
+                if stood == folder or lead is None or person is None:
+                    continue
+                given = _commands(lead, folder.removeprefix(_STAGES))
+                mail = _command_mail(person, str(self._addresses.alias(lead.ref)), given)
+                arrivals.keep_many(tx, [self._received(mail, str(self._addresses.alias(lead.ref)))])
+                cards.placed(tx, self._key, record_id, folder, message_id)
+            self._store.wake_others(tx)
+        self._arrived()
+
+
+def _commands(lead: Record, stage: str) -> list[tuple[Command, str]]:
+    """Return the commands that bring a lead into a stage, won or lost."""
+    if stage == "won":
+        return [(commands.WON, "")]
+    if stage == "lost":
+        return [(commands.LOST, _MOVED)]
+    restored = [(commands.RESTORE, "")] if lead.state == "lost" else []
+    same = lead.state != "open" and lead.fields.get("stage") == stage
+    return restored if restored and same else [*restored, (commands.STAGE, stage)]
+
+
+def _command_mail(person: Person, to: str, given: Sequence[tuple[Command, str]]) -> bytes:
+    """Return the mail that a person would have written to say it."""
+    lines = "\r\n".join(f"/{command.name} {words}".strip() for command, words in given)
+    fields = (
+        f"From: {person.email[0]}", f"To: {to}", f"Date: {formatdate()}", "MIME-Version: 1.0",
+        "Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit",
+    )  # fmt: skip
+    return "\r\n".join((*fields, "", lines, "")).encode()

@@ -1,0 +1,242 @@
+"""The catch-all mailbox as a door: mails are fetched, kept like any other, and only then moved away.
+
+Progress is UIDVALIDITY and the last UID, written in the transaction that keeps the mails; flags and moves come after,
+and are made up for when a node ended between. So nothing is lost, and law 2 with the digest of what was fetched before
+lets nothing count twice, whatever the server numbers anew or says again.
+
+*Failure:* a server that is away, silent or out of its mind costs a pause that grows; a mail that cannot be fetched is
+moved to `failed` and never stops the next. After a quarter of an hour without success the people with `settings` are
+told, and again when it goes on.
+
+*Standards:* RFC 3501 §2.3.1 (UIDs), RFC 2177 (IDLE).
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import parseaddr
+
+from gateway import maillog
+from gateway.alias import Addresses
+from gateway.attend import attend
+from gateway.config import ImapDoor
+from gateway.imap import Mailbox, Refused, account_of, connect
+from gateway.mail.header import split_mail
+from gateway.mail.imap import Folder, Listed
+from gateway.site import Site
+from gateway.store import arrivals, mailboxes
+from gateway.store.arrivals import IMAP, Received
+from gateway.store.mailboxes import Progress
+from gateway.store.session import Store, Transaction
+from gateway.worker import Traffic, now_ms
+
+POLL_S = 30.0  # and the longest that IDLE is believed
+PATIENCE_MS = 15 * 60_000
+_BATCH = 50  # mails that share a commit
+_TOGETHER = 8 * 1024 * 1024  # octets of mails in memory at once
+_SMALL = 256 * 1024  # octets up to which mails are fetched many at a time
+_MOVED = 500  # mails that are moved by one command
+NO_ENVELOPE = ""  # the recipient of a mail that names no address of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A mail of the catch-all; its octets are None where it cannot be taken."""
+
+    uid: int
+    octets: bytes | None
+
+
+class Fetcher:
+    """Fetches one catch-all mailbox until it is stopped."""
+
+    def __init__(
+        self, store: Store, site: Site, addresses: Addresses, door: ImapDoor, traffic: Traffic,
+        arrived: Callable[[], None], tell: Callable[[Transaction, str, str, bool], None],
+    ) -> None:  # fmt: skip
+        """`arrived` is called, in any thread, after each commit; `tell` tells people that it stands still, or not."""
+        self._store = store
+        self._site = site
+        self._addresses = addresses
+        self._door = door
+        self._traffic = traffic
+        self._arrived = arrived
+        self._tell = tell
+        self._account = account_of(site.settings, door)
+        self.name = f"{self._account.name} {door.folder}"
+        self._most = (site.settings.smtp or site.settings.lmtp or _Room()).max_size
+
+    async def run(self) -> None:
+        """Fetch for ever."""
+        await attend(self._store, self.name, self._connected, self._note_wrong)
+
+    def _begin(self) -> None:
+        with self._store.write() as tx:
+            mailboxes.begin(tx, self.name, "fetch", now_ms())
+
+    def _note_wrong(self, error: str) -> None:
+        with self._store.write() as tx:
+            mailboxes.begin(tx, self.name, "fetch", now_ms())
+            if mailboxes.went_wrong(tx, self.name, error, now_ms(), PATIENCE_MS):
+                self._tell(tx, self.name, error, True)  # noqa: FBT003
+
+    async def _connected(self) -> None:
+        await asyncio.to_thread(self._begin)
+        box = await connect(self._account)
+        try:
+            folder = await box.select(self._door.folder)
+            for name in filter(None, (self._door.done, self._door.failed)):
+                await box.make(name)
+            folder = await box.select(self._door.folder)
+            await self._catch_up(box, folder)
+            while True:
+                while await self._fetch_new(box, folder):
+                    pass
+                await asyncio.to_thread(self._note_well, 0, await box.quota())
+                if not await box.idle(POLL_S):
+                    await asyncio.sleep(0 if box.has("IDLE") else POLL_S)
+                    await box.noop()
+        finally:
+            await box.close()
+
+    def _note_well(self, waiting: int, quota: tuple[int, int] | None) -> None:
+        with self._store.write() as tx:
+            if mailboxes.went_well(tx, self.name, now_ms(), waiting, quota):
+                self._tell(tx, self.name, "", False)  # noqa: FBT003
+
+    async def _progress(self, folder: Folder) -> Progress:
+        known = await asyncio.to_thread(self._read_progress)
+        return known if known.uid_validity == folder.uid_validity else Progress(folder.uid_validity, 0)
+
+    def _read_progress(self) -> Progress:
+        with self._store.read() as tx:
+            return mailboxes.progress(tx, self.name)
+
+    async def _catch_up(self, box: Mailbox, folder: Folder) -> None:
+        """Move away what was kept, but not moved, when a node ended."""
+        reached = await self._progress(folder)
+        if reached.uid:
+            left = [uid for uid in await box.uids(f"UID 1:{reached.uid} UNDELETED") if uid <= reached.uid]
+            await self._away(box, left, self._door.done)
+
+    async def _fetch_new(self, box: Mailbox, folder: Folder) -> bool:
+        """Take the next mails in; False if there is none."""
+        reached = await self._progress(folder)
+        found = [each for each in await box.listed(f"{reached.uid + 1}:*") if each.uid > reached.uid]
+        if not found:
+            return False
+        await asyncio.to_thread(self._note_waiting, len(found))
+        for group in _grouped(sorted({each.uid: each for each in found}.values(), key=lambda each: each.uid)):
+            fetched = await self._fetch(box, group)
+            bad = [each.uid for each in fetched if each.octets is None]
+            await self._away(box, bad, self._door.failed)
+            self._traffic.arriving()
+            reached = Progress(folder.uid_validity, group[-1].uid)
+            await asyncio.to_thread(self._keep, fetched, reached)
+            self._arrived()
+            await self._away(box, [each.uid for each in fetched if each.octets is not None], self._door.done)
+        return True
+
+    def _note_waiting(self, waiting: int) -> None:
+        with self._store.write() as tx:
+            mailboxes.went_well(tx, self.name, now_ms(), waiting)
+
+    async def _fetch(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
+        """Return a group of mails; small ones by one command, a large one in parts."""
+        if len(group) > 1 or group[0].size <= _SMALL:
+            found = {each.uid: each.octets for each in await box.listed([each.uid for each in group], _WHOLE)}
+            # One that has gone meanwhile was somebody's own decision.
+            return [Fetched(each.uid, found[each.uid]) for each in group if each.uid in found]
+        large = group[0]
+        if large.size > self._most:
+            maillog.fault("imap", ValueError(f"mail {large.uid} of {self.name} has {large.size} octets"))
+            return [Fetched(large.uid, None)]
+        try:
+            parts = [part async for part in box.octets(large.uid, self._most)]
+        except Refused:
+            return []
+        return [Fetched(large.uid, b"".join(parts))]
+
+    def _keep(self, fetched: Sequence[Fetched], reached: Progress) -> None:
+        """Keep mails and note how far we are, in one commit."""
+        mails = [each.octets for each in fetched if each.octets is not None]
+        digests = [hashlib.sha256(octets).digest() for octets in mails]
+        with self._store.write() as tx:
+            before = mailboxes.known(tx, digests, self.name)
+            new: dict[bytes, Received] = {}
+            for digest, octets in zip(digests, mails, strict=True):
+                if digest not in before:
+                    new[digest] = self._received(octets)
+            if new:
+                arrivals.keep_many(tx, list(new.values()))
+            mailboxes.advance(tx, self.name, reached)
+            self._store.wake_others(tx)
+        maillog.fetched(self.name, len(new), len(mails) - len(new))
+
+    def _received(self, octets: bytes) -> Received:
+        recipients, return_path = envelope(octets, self._door.envelope_headers, self._addresses)
+        return Received(now_ms(), IMAP, self.name[:64], "", return_path, False, recipients or (NO_ENVELOPE,), octets)  # noqa: FBT003
+
+    async def _away(self, box: Mailbox, uids: Sequence[int], to: str) -> None:
+        for at in range(0, len(uids), _MOVED):
+            some = uids[at : at + _MOVED]
+            if to:
+                await box.move(some, to)
+            else:
+                await box.flag(some, "\\Seen")
+
+
+_WHOLE = "UID BODY.PEEK[]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    max_size: int = 26_214_400
+
+
+def _grouped(found: Sequence[Listed]) -> list[list[Listed]]:
+    """Return mails in groups that fit together, in their order; a large one is alone."""
+    groups: list[list[Listed]] = []
+    octets = 0
+    for each in found:
+        last = groups[-1] if groups else []
+        full = not last or len(last) >= _BATCH or octets + each.size > _TOGETHER
+        if full or each.size > _SMALL or last[-1].size > _SMALL:
+            groups.append([])
+            octets = 0
+        groups[-1].append(each)
+        octets += each.size
+    return groups
+
+
+def envelope(octets: bytes, fields: Sequence[str], addresses: Addresses) -> tuple[tuple[str, ...], str]:
+    """Return our addresses a mail was delivered to, and its return path, as our own last hop wrote them down.
+
+    Only what stands above the first Received field is that hop's; below it anybody may have written anything.
+    """
+    header, _ = split_mail(octets)
+    own: list[tuple[str, str]] = []
+    for name, value in header.fields:
+        if name == "received":
+            break
+        own.append((name, value.strip()))
+    recipients: tuple[str, ...] = ()
+    for field in fields:
+        found = [value for name, value in own if name == field.lower()]
+        named = [_address(each) for value in found for each in value.split(",")]
+        ours = [text for text in named if _is_ours(text, addresses)]
+        if ours:
+            recipients = tuple(dict.fromkeys(ours))
+            break
+    return_path = next((value for name, value in own if name == "return-path"), "")
+    return recipients, _address(return_path)
+
+
+def _address(value: str) -> str:
+    return parseaddr(value)[1].strip()[:1000]
+
+
+def _is_ours(text: str, addresses: Addresses) -> bool:
+    address = addresses.parse(text)
+    return address is not None and addresses.owns(address)

@@ -1,0 +1,213 @@
+"""Threads as folders: messages and cards go into an account's folders, and its inbox is kept tidy.
+
+Each account has a connection, a pace and a pause of its own: a slow or full one delays nobody else.
+
+*Failure:* a lost connection or a refusal is tried again with growing pauses for five days. A mail that may stand there
+already, for a node ended between APPEND and commit, is looked for by its Message-ID first, so that it never stands
+twice. Nothing is deleted but what was read, is not starred and is old, in an inbox; and cards, which are replaced.
+
+*Standards:* RFC 3501 §6.3.11 (APPEND with flags and date), RFC 4315 (the UID it got).
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+
+from gateway import maillog
+from gateway.attend import attend
+from gateway.config import ARCHIVE, parse_duration
+from gateway.imap import Account, Mailbox, Refused, connect
+from gateway.mail.imap import message_id_of
+from gateway.send.retry import next_try
+from gateway.site import Site
+from gateway.store import cards, filing, mailboxes, outbox
+from gateway.store.cards import Card
+from gateway.store.filing import INBOX, Filed, Filing
+from gateway.store.session import Store, Transaction
+from gateway.worker import now_ms
+
+BATCH = 100
+TIDY_S = 30.0
+IDLE_S = 2.0  # the longest sleep, for what nobody wakes us for
+PATIENCE_MS = 15 * 60_000
+_KEYWORD = re.compile(r"[^A-Za-z0-9._-]")
+_IDS = "UID FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
+
+Told = Callable[[Transaction, str, str, bool], None]
+
+
+class Filer:
+    """Files into one account until it is stopped."""
+
+    def __init__(self, store: Store, site: Site, key: str, account: Account, tell: Told) -> None:
+        """`key` is a person's, or the archive's; `tell` tells people that it stands still, or goes on."""
+        self._store = store
+        self._site = site
+        self._key = key
+        self._account = account
+        self._tell = tell
+        self._woken = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._tidied = 0.0
+        self._last = (0, b"")
+        self.name = f"{account.name} folders"
+
+    def wake(self) -> None:
+        """Let it look for work now. From any thread."""
+        self._loop.call_soon_threadsafe(self._woken.set)
+
+    async def run(self) -> None:
+        """File for ever."""
+        await attend(self._store, self.name, self._connected, self._note_wrong)
+
+    def _begin(self) -> None:
+        with self._store.write() as tx:
+            mailboxes.begin(tx, self.name, "file", now_ms())
+
+    def _note_wrong(self, error: str) -> None:
+        with self._store.write() as tx:
+            mailboxes.begin(tx, self.name, "file", now_ms())
+            if mailboxes.went_wrong(tx, self.name, error, now_ms(), PATIENCE_MS):
+                self._tell(tx, self.name, error, True)  # noqa: FBT003
+
+    def _note_well(self, quota: tuple[int, int] | None) -> None:
+        with self._store.write() as tx:
+            if mailboxes.went_well(tx, self.name, now_ms(), 0, quota):
+                self._tell(tx, self.name, "", False)  # noqa: FBT003
+
+    async def _connected(self) -> None:
+        await asyncio.to_thread(self._begin)
+        box = await connect(self._account)
+        try:
+            await box.folders()
+            if self._key != ARCHIVE:
+                await self._furnish(box)
+            while True:
+                self._woken.clear()
+                worked = await self._file(box)
+                if self._key != ARCHIVE:
+                    worked += await self._place_cards(box)
+                if self._loop.time() - self._tidied > TIDY_S:
+                    self._tidied = self._loop.time()
+                    await self._tidy(box)
+                    await asyncio.to_thread(self._note_well, await box.quota())
+                if not worked:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(IDLE_S):
+                            await self._woken.wait()
+        finally:
+            await box.close()
+
+    async def _furnish(self, box: Mailbox) -> None:
+        """Make the folders into which cards are moved, also those where none stands yet."""
+        await box.make(INBOX)
+        for stage in (*self._site.rules.lead_stages, "won", "lost"):
+            await box.make(f"Replygate/Stages/{stage.replace('/', '-')}")
+
+    # ---- messages
+
+    async def _file(self, box: Mailbox) -> int:
+        """File what is due; return how much was."""
+        claimed = await asyncio.to_thread(self._claim)
+        outcomes: list[Filed] = []
+        try:
+            for each in claimed:
+                outcomes.append(await self._one(box, each))
+        finally:
+            # What was begun and has no outcome is handed back: it is looked for before it is tried again.
+            if claimed:
+                left = claimed[len(outcomes) :]
+                await asyncio.shield(asyncio.to_thread(self._settle, outcomes, left))
+        return len(claimed)
+
+    def _claim(self) -> list[Filing]:
+        with self._store.write() as tx:
+            return filing.claim(tx, self._key, now_ms(), BATCH)
+
+    def _body(self, body_id: int) -> bytes:
+        """Return a body; several folders in a row want the same."""
+        if body_id != self._last[0]:
+            with self._store.read() as tx:
+                self._last = (body_id, outbox.bodies(tx, [body_id])[body_id].octets)
+        return self._last[1]
+
+    def _settle(self, outcomes: Sequence[Filed], left: Sequence[Filing]) -> None:
+        with self._store.write() as tx:
+            filing.settle(tx, outcomes, now_ms())
+            filing.hand_back(tx, left)
+        for each in outcomes:
+            maillog.filed(each.filing.id, each.state, each.answer)
+
+    async def _one(self, box: Mailbox, each: Filing) -> Filed:
+        try:
+            await box.make(each.folder)
+            if each.again and (uid := await self._there(box, each.folder, each.message_id)):
+                return Filed(each, "sent", "it stands there already", uid)
+            flags = " ".join(filter(None, ("\\Seen" if each.seen else "", _KEYWORD.sub("-", each.subtype))))
+            octets = each.header + b"\r\n" + await asyncio.to_thread(self._body, each.body_id)
+            _, uid = await box.append(each.folder, octets, flags, each.at)
+        except Refused as refused:
+            return self._again(each, str(refused))
+        return Filed(each, "sent", "filed", uid or None)
+
+    async def _there(self, box: Mailbox, folder: str, message_id: str) -> int:
+        await box.select(folder)
+        return next(iter(await box.find(message_id)), 0)
+
+    def _again(self, each: Filing, answer: str) -> Filed:
+        due = next_try(each.claim.attempts + 1, each.created_at, now_ms())
+        return Filed(each, "expired", answer) if due is None else Filed(each, "deferred", answer, due_at=due)
+
+    # ---- cards
+
+    async def _place_cards(self, box: Mailbox) -> int:
+        """Let every card stand where it belongs, as it is now: first the new one, then away with the old."""
+        waiting = await asyncio.to_thread(self._cards)
+        for each in waiting:
+            if each.folder:
+                await box.make(each.folder)
+                await box.select(each.folder)
+                if not await box.find(each.message_id):
+                    await box.append(each.folder, each.octets, "lead.card", now_ms())
+            if each.placed_folder and each.placed_id and each.placed_id != each.message_id:
+                with contextlib.suppress(Refused):  # somebody took the folder away
+                    await box.select(each.placed_folder)
+                    await box.delete(await box.find(each.placed_id))
+            await asyncio.to_thread(self._placed, each)
+        return len(waiting)
+
+    def _cards(self) -> list[Card]:
+        with self._store.read() as tx:
+            return cards.to_place(tx, self._key, BATCH)
+
+    def _placed(self, each: Card) -> None:
+        with self._store.write() as tx:
+            cards.placed(tx, self._key, each.record_id, each.folder, each.message_id)
+
+    # ---- the inbox
+
+    async def _tidy(self, box: Mailbox) -> None:
+        """Clear away what was read long ago and is not starred, in the inbox, and nothing else anywhere."""
+        if self._key == ARCHIVE:
+            return
+        settings = self._site.settings.filing
+        keep = parse_duration(settings.keep_read if settings else "7d")
+        await box.select(INBOX)
+        found = await box.listed("1:*", _IDS)
+        read: dict[str, int] = {}
+        unread: list[str] = []
+        for each in found:
+            message_id = message_id_of(each.octets)
+            if "\\Seen" in each.flags and "\\Flagged" not in each.flags:
+                read[message_id] = each.uid
+            else:
+                unread.append(message_id)
+        before = now_ms() - int(keep.total_seconds() * 1000)
+        old = await asyncio.to_thread(self._read_long_ago, list(read), unread, before)
+        await box.delete([uid for message_id, uid in read.items() if message_id in old])
+
+    def _read_long_ago(self, read: Sequence[str], unread: Sequence[str], before: int) -> set[str]:
+        with self._store.write() as tx:
+            filing.note_read(tx, self._key, read, unread, now_ms())
+            return filing.read_long_ago(tx, self._key, before)
