@@ -10,6 +10,7 @@ import re
 import shlex
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -219,6 +220,14 @@ class Story:
         self.node.quiet()
         problem = differs(self.node.json("held", "list"), wanted, "held")
         assert not problem, problem
+
+    def do_total_yaml(self, step: Path) -> None:
+        """How many mails of each subject everybody got in the whole story, and nobody else any."""
+        self.collect()
+        total: dict[str, Counter[str]] = {}
+        for got in self.got:
+            total.setdefault(got.to, Counter())[str(got.mail["Subject"])] += 1
+        assert total == yaml.safe_load(step.read_text("utf-8")), {to: dict(each) for to, each in total.items()}
 
     def do_nowhere_txt(self, step: Path) -> None:
         """No mail to an address outside example.com ever held these words, a line each; decoded, all of it."""
