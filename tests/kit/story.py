@@ -24,6 +24,7 @@ from tests.kit.client import Client
 from tests.kit.conversation import Conversation
 from tests.kit.dns import NameServer
 from tests.kit.node import Node, replygate, write_site
+from tests.kit.nodelog import leaks, nowhere_words, said_in, secrets_of
 from tests.kit.sink import Received, start
 from tests.kit.zone import Zone
 
@@ -341,8 +342,11 @@ def play(folder: Path, site: Path, store_url: str = "") -> None:
     try:
         with Node(site, log="info") as node:
             Story(folder, node, sink).run()
+            said = said_in(node.store()) | nowhere_words(folder)
             status = node.stop()
-        assert status == 0, node.stderr.read_text("utf-8")[-2000:]
+        log = node.stderr.read_text("utf-8")
+        assert status == 0, log[-2000:]
+        assert list(leaks(log, secrets_of(site), said)) == [], "the log holds what no log may (row C24)"
     finally:
         sink.close()
         server.close()
