@@ -1,0 +1,379 @@
+"""What CONTRACT says becomes of a mail or an event, in the model: who may, what is done, what is answered."""
+
+from collections.abc import Sequence
+
+from tests.kit.model import (
+    ALL_SUBTYPES,
+    CUSTOMER,
+    NOTHING,
+    STAGES,
+    TRANSITIONS,
+    Deed,
+    Followers,
+    Said,
+    Site,
+    Standing,
+    Thing,
+    assign,
+    change_team,
+    copied,
+    covers,
+    happen,
+    subtypes_of,
+)
+from tests.kit.model_given import ASKS, EVENTS, FIELDS, FOLLOWING, NEEDS, OWN_COMMAND, Event, Mail
+
+
+class Mistake(Exception):
+    """A command that cannot be carried out."""
+
+
+class Office:
+    """Takes mails and events to one record, as CONTRACT says."""
+
+    def __init__(self, site: Site, thing: Thing, standing: Standing) -> None:
+        self.site, self.thing, self.standing = site, thing, standing
+
+    # ---- who may
+
+    def mail(self, mail: Mail) -> str:
+        """Return what becomes of a mail: held, posted, done, mistake or duplicate."""
+        who = self.site.person(mail.author)
+        if mail.to == "gateway":
+            return self._to_gateway(mail, who)
+        return self._inside(mail, who) if who else self._outside(mail)
+
+    def _own_tag(self, mail: Mail) -> bool:
+        if not mail.tag:
+            return False
+        holder = mail.tag.removeprefix("person:")
+        if holder in self.site.people:
+            return mail.author in self.site.people[holder].emails
+        return mail.author == holder or (holder in self.thing.customer and mail.author in self.thing.customer)
+
+    def _again(self, mail: Mail, scope: str) -> bool:
+        """Whether a mail was taken here before; from now on it was."""
+        before = (scope, mail.number) in self.thing.taken
+        self.thing.taken.add((scope, mail.number))
+        return before
+
+    def _outside(self, mail: Mail) -> str:
+        thing, followers = self.thing, Followers(self.site, self.thing, self.standing)
+        is_customer = mail.author in thing.customer
+        who = followers.whole(mail.author)
+        if not is_customer and not followers.follows(who):
+            return "held"
+        proved = mail.sure or self._own_tag(mail)
+        offered = mail.to in ("accept", "decline")
+        if offered and is_customer and thing.kind == "quotation" and (answer := self._offer(mail)):
+            return answer
+        is_note = mail.to == "note" or (bool(mail.commands) and mail.commands[0][0] == "note")
+        if not proved or is_note or (mail.to not in ("", "unfollow") and not offered):
+            return "held"
+        if mail.to != "unfollow":
+            return self._post(mail, mail.author, note=False)
+        if self._again(mail, "unfollow"):
+            return "duplicate"
+        thing.bags[who] = thing.bags.get(who, NOTHING).with_given_up(("*",))
+        return "done"
+
+    def _offer(self, mail: Mail) -> str:
+        """Take a customer's yes or no; "" where there is no open quotation any more."""
+        if ("offer", mail.number) in self.thing.taken:
+            self.thing.met.add("an answer to an offer, repeated")
+            return "duplicate"
+        if self.thing.state not in ("draft", "sent"):
+            return ""
+        if not mail.sure or (mail.to == "accept" and self.thing.fields.get("valid_until", "9") < "2026"):
+            return "held"
+        self._again(mail, "offer")
+        happen(self.thing, f"quotation.{'confirmed' if mail.to == 'accept' else 'cancelled'}", mail.author)
+        return "posted"
+
+    def _inside(self, mail: Mail, who: str) -> str:
+        by_address = bool(mail.to) and mail.to not in ("note", "accept", "decline")
+        parent = self._parent(mail)
+        note = not by_address and (mail.to == "note" or any(e[0] == "note" for e in mail.commands))
+        note = note or (not by_address and parent is not None and parent.subtype == "note")
+        if self._is_held(mail, who, note=note):
+            return "held"
+        if any(each[0] == "?" for each in mail.commands):
+            return self._answered(mail, "mistake")
+        if self._again(mail, mail.to if by_address else ""):
+            return "duplicate"
+        if not mail.commands:
+            return self._post(mail, who, note=note)
+        try:
+            spoken = self._carry_out(mail, who, by_address=by_address)
+        except Mistake:
+            return self._answered(mail, "mistake")
+        if any(each[0] not in ASKS for each in mail.commands):
+            self._answered(mail, "done")
+        if any(each[0] in ASKS for each in mail.commands):
+            self._answered(mail, "answer")
+        if spoken and not note and not by_address:
+            return "posted"
+        return self._post(mail, who, note=note) if mail.text and not by_address else "done"
+
+    def _is_held(self, mail: Mail, who: str, *, note: bool) -> bool:
+        needs_right = note or (bool(mail.commands) and mail.to != "unfollow")
+        if not mail.sure or (needs_right and "sales" not in self.site.people[who].rights):
+            return True
+        if not mail.hidden or all(each[0] == "note" for each in mail.commands):
+            return False
+        self.thing.met |= {"commands with a note, in Bcc"} if note else set()
+        return True
+
+    def _answered(self, mail: Mail, what: str) -> str:
+        self.thing.answers[str(mail.number), what] += 1
+        return what
+
+    def _parent(self, mail: Mail) -> Said | None:
+        thread = self.thing.thread
+        return None if mail.answers is None else thread[max(-1 - mail.answers, -len(thread))]
+
+    def _post(self, mail: Mail, author: str, *, note: bool) -> str:
+        """Put what a mail says in the thread."""
+        thing, inside = self.thing, author in self.site.people
+        if not inside and self._again(mail, ""):
+            return "duplicate"
+        parent = self._parent(mail)
+        answered = parent.author if parent is not None and parent.outside and inside and not note else ""
+        followers = Followers(self.site, thing, self.standing)
+        if mail.hidden and inside and any(not self.site.person(each) for each in mail.cc):
+            thing.met.add("an outsider in Cc, the record in Bcc")
+        for each in mail.cc if inside and not note and not mail.hidden else ():
+            new = followers.whole(each)
+            if self.site.person(each) or followers.follows(new):
+                continue
+            if thing.bags.get(new, NOTHING).gives_up:
+                thing.met.add("one who unfollowed, in Cc")
+            else:
+                thing.bags[new] = NOTHING.with_wanted(("discussion",))
+        quiet = mail.hidden and inside
+        more = {"answered": answered, "addressed": mail.cc, "quiet": quiet}
+        thing.thread.append(Said("note" if note else "discussion", author, **more))
+        return "posted"
+
+    # ---- what is done
+
+    def _carry_out(self, mail: Mail, who: str, *, by_address: bool) -> bool:
+        """Carry out all commands of a mail or none; return whether one of them said the mail's text."""
+        if by_address and mail.commands[0][1:2] == ("*",):
+            self.thing.met.add("* to the address of a command")
+        try:
+            return self._try(mail.commands, who)
+        except Mistake:
+            if not by_address or mail.to not in ("follow", "unfollow"):
+                raise
+            return self._try(((mail.to,),), who)  # a greeting there is no list of subtypes
+
+    def _try(self, commands: Sequence[tuple[str, ...]], who: str) -> bool:
+        work, standing = copied(self.thing), Standing(self.standing)
+        trial = Office(self.site, work, standing)
+        count, spoken = len(work.thread), False
+        for name, *words in commands:
+            spoken = trial._one(name, words, who) or spoken
+        if any(name not in (*ASKS, "undo") for name, *_ in commands):
+            final = any(name == "note" for name, *_ in commands)
+            changed = _changes(self.thing, work) | _changed_standing(self.standing, standing)
+            work.deeds.setdefault(who, []).append(Deed(changed, work.thread[count:], final))
+        vars(self.thing).update(vars(work))
+        self.standing.clear()
+        self.standing.update(standing)
+        return spoken
+
+    def _one(self, name: str, words: list[str], who: str) -> bool:
+        thing = self.thing
+        if name in ASKS or name == "note":
+            return False
+        if (name in EVENTS and thing.kind not in EVENTS[name]) or len(words) < NEEDS.get(name, 0):
+            raise Mistake
+        if name in FOLLOWING:
+            self._choose(name, words, who)
+        elif name == "undo":
+            self._undo(who)
+        elif name in EVENTS:
+            self._event(name, words, who)
+        elif name == "set":
+            self._set(FIELDS.get(words[0], words[0]), " ".join(words[1:]))
+        elif name == "assign":
+            person = self.site.person(words[0])
+            if not person:
+                raise Mistake
+            assign(thing, person, who)
+        elif words[0] not in self.site.leaders:
+            raise Mistake
+        else:
+            change_team(thing, words[0])
+        return name in ("send", "validate")
+
+    def _event(self, name: str, words: list[str], who: str) -> None:
+        thing, event = self.thing, EVENTS[name][self.thing.kind]
+        origins, _ = TRANSITIONS[event]
+        if name in ("send", "validate"):
+            self._addresses(words, event)
+        if thing.state not in origins:
+            raise Mistake
+        if name == "stage":
+            if words[0] not in STAGES or words[0] == thing.fields["stage"]:
+                raise Mistake
+            thing.fields["stage"] = words[0]
+        if name == "lost":
+            thing.fields["reason"] = " ".join(words)
+        happen(thing, event, who)
+
+    def _addresses(self, words: list[str], event: str) -> None:
+        """Take those a quotation is sent to beside the customer, or as the customer where there is none."""
+        thing = self.thing
+        if any("@" not in each or self.site.person(each) for each in words):
+            raise Mistake
+        if not thing.customer:
+            if not words:
+                raise Mistake
+            thing.customer = (words.pop(0),)
+            known = thing.bags.pop(thing.customer[0], NOTHING)
+            thing.bags[CUSTOMER] = (
+                thing.bags.get(CUSTOMER, known).with_given_up(known.gives_up).with_wanted(known.wants)
+            )
+        for each in words:
+            if each not in thing.customer:
+                thing.bags[each] = thing.bags.get(each, NOTHING).with_wanted(("discussion", event))
+
+    def _set(self, name: str, value: str) -> None:
+        if name in OWN_COMMAND:
+            raise Mistake
+        if name == "title":
+            self.thing.title = value
+        else:
+            self.thing.put(f"fields.{name}", None if value == "-" else value)
+
+    # ---- following
+
+    def _choose(self, name: str, words: list[str], giver: str) -> None:
+        who = self._whom(words[0]) if name in ("add", "remove") else giver
+        rest = words[1:] if name in ("add", "remove") else words
+        teams = [each for each in rest if each.startswith(("team:", "團隊:"))]
+        patterns = tuple(each for each in rest if each not in teams)
+        known = ALL_SUBTYPES if teams else subtypes_of(self.thing.kind)
+        if any(not any(covers(each, name) for name in known) for each in patterns):
+            raise Mistake
+        bags, key = self.thing.bags, who
+        if teams:
+            bags, key = self.standing, (who, self._team(teams, who, giver))  # type: ignore[assignment]
+        bag = bags.get(key, NOTHING)
+        more = name in ("follow", "add")
+        bags[key] = bag.with_wanted(patterns or ("discussion",)) if more else bag.with_given_up(patterns or ("*",))
+
+    def _team(self, teams: Sequence[str], who: str, giver: str) -> str:
+        """Return for which team a standing choice is, which is for one's own people, and for others needs a right."""
+        team = teams[0].partition(":")[2]
+        allowed = who == giver or "sales-admin" in self.site.people[giver].rights
+        if len(teams) > 1 or team not in ("*", *self.site.leaders) or who not in self.site.people or not allowed:
+            raise Mistake
+        return "" if team == "*" else team
+
+    def _whom(self, word: str) -> str:
+        person = self.site.person(word)
+        if person or word == CUSTOMER or (word.startswith("group:") and word[6:] in self.site.members):
+            return person or word
+        if "@" not in word:
+            raise Mistake
+        if word in self.thing.customer:
+            self.thing.met.add("the customer named by an address")
+        return Followers(self.site, self.thing, self.standing).whole(word)
+
+    def _to_gateway(self, mail: Mail, who: str) -> str:
+        """Take choices that need no record, and questions."""
+        if not who or not mail.sure:
+            return "held"
+        given = [each for each in mail.commands if each[0] in FOLLOWING]
+        asked = [each for each in mail.commands if each[0] in ASKS]
+        if given and self._again(mail, "gateway"):
+            return "duplicate"
+        standing = Standing(self.standing)
+        trial = Office(self.site, self.thing, standing)
+        try:
+            for name, *words in given:
+                named = any(each.startswith(("team:", "團隊:")) for each in words)
+                trial._choose(name, words if named else [*words, "team:*"], who)
+            self.standing.clear()
+            self.standing.update(standing)
+            self._answered(mail, "done") if given else None
+        except Mistake:
+            self._answered(mail, "mistake")
+        if asked:
+            self._answered(mail, "answer")
+        return "done"
+
+    # ---- taken back
+
+    def _undo(self, who: str) -> None:
+        """Take back the last thing somebody did, unless it left the house or was changed since."""
+        thing = self.thing
+        deeds = thing.deeds.get(who, [])
+        if not deeds or deeds[-1].final:
+            raise Mistake
+        deed = deeds[-1]
+        if any("@" in each for said in deed.messages for each in said.hears or ()):
+            raise Mistake
+        now = thing.values() | {("bag", key): bag for key, bag in thing.bags.items()}
+        now |= {("standing", *key): bag for key, bag in self.standing.items()}
+        if any(now.get(name) != after for name, (_, after) in deed.changed.items()):
+            if any(not isinstance(name, str) and now.get(name) != after for name, (_, after) in deed.changed.items()):
+                thing.met.add("a choice taken back that another changed")
+            raise Mistake
+        deeds.pop()
+        for name, (before, _) in deed.changed.items():
+            self._put_back(name, before)
+        for said in deed.messages:
+            if said.hears:
+                thing.thread.append(Said(said.subtype, who, taken_back=tuple(said.hears)))
+            elif said.hears is None:
+                said.hears = {}
+
+    def _put_back(self, name: object, before: object) -> None:
+        if isinstance(name, str):
+            self.thing.put(name, before)
+            return
+        place, *key = name  # type: ignore[misc]
+        bags = self.thing.bags if place == "bag" else self.standing
+        where = key[0] if place == "bag" else tuple(key)
+        if before is None:
+            bags.pop(where, None)
+        else:
+            bags[where] = before
+
+    # ---- events
+
+    def event(self, event: Event) -> bool:
+        """Let the record system tell of something; return whether it was taken."""
+        thing = self.thing
+        if event.name == "message":
+            thing.thread.append(Said("discussion", event.actor))
+            return True
+        if event.name != "changed":
+            if not event.name.startswith(thing.kind) or thing.state not in TRANSITIONS[event.name][0]:
+                return False
+            if event.name == "lead.stage" and event.fields["stage"] == thing.fields["stage"]:
+                return False
+        for name, value in event.fields.items():
+            thing.put(f"fields.{name}", value)
+        if event.team:
+            change_team(thing, event.team)
+        if event.name != "changed":
+            happen(thing, event.name, event.actor, mailed=event.mailed)
+        if event.salesperson:
+            assign(thing, event.salesperson, event.actor)
+        return True
+
+
+def _changes(before: Thing, after: Thing) -> dict[object, tuple[object, object]]:
+    old = before.values() | {("bag", key): bag for key, bag in before.bags.items()}
+    new = after.values() | {("bag", key): bag for key, bag in after.bags.items()}
+    return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
+
+
+def _changed_standing(before: Standing, after: Standing) -> dict[object, tuple[object, object]]:
+    keys = {**before, **after}
+    return {("standing", *key): (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
