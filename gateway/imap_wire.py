@@ -173,7 +173,7 @@ def capability_command(client: Any) -> Any:  # a command and its answer, as the 
         protocol = client.protocol
         made = aioimaplib.Command("CAPABILITY", protocol.new_tag(), loop=protocol.loop)
         response = await protocol.execute(made)
-        for line in response.lines:
+        for line in response.lines[:-1]:  # the last says that it is complete
             if isinstance(line, bytes) and line.upper().startswith(b"CAPABILITY"):
                 protocol.capabilities = set(line.decode("ascii", "replace").upper().split())
         return response

@@ -28,7 +28,7 @@ from gateway.store.session import Store, Transaction
 from gateway.worker import now_ms
 
 BATCH = 100
-TIDY_S = 30.0
+TIDY_S = 10.0
 IDLE_S = 2.0  # the longest sleep, for what nobody wakes us for
 PATIENCE_MS = 15 * 60_000
 _KEYWORD = re.compile(r"[^A-Za-z0-9._-]")
@@ -170,7 +170,7 @@ class Filer:
                 await box.select(each.folder)
                 if not await box.find(each.message_id):
                     await box.append(each.folder, each.octets, "lead.card", now_ms())
-            if each.placed_folder and each.placed_id and each.placed_id != each.message_id:
+            if each.placed_folder and (each.placed_folder, each.placed_id) != (each.folder, each.message_id):
                 with contextlib.suppress(Refused):  # somebody took the folder away
                     await box.select(each.placed_folder)
                     await box.delete(await box.find(each.placed_id))
