@@ -97,7 +97,7 @@ def test_no_module_is_named_for_nothing():
 
 
 def cited(text: str) -> set[str]:
-    return set(re.findall(r"\bRFC\s?(\d{3,5})\b", text))
+    return set(re.findall(r"\bRFC\s?(\d{3,5})\b(?!\.SIZE)", text))
 
 
 def listed(text: str) -> set[str]:
@@ -260,6 +260,8 @@ def reasons_to_hold() -> set[str]:
         "an outsider's mail is never a note", "an answer to a note creates nothing outsiders could hear of",
         "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, offer.NOT_PROVED, offer.TOO_LATE, place.CHALLENGE, place.SHUNTED,
         "a command counts for seven days, and the mail is older",
+        "somebody put it into the archive, which is for all to read",
+        "it names no address of ours, and answers nothing that stands here",
         "a command counts where To or Cc name its address, and they do not",
         *(f"a {wish} must be readable in one way only, and the mail is not" for wish in ("note", "command")),
     }  # fmt: skip

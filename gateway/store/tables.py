@@ -25,7 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     literal_column,
     text,
-)
+)  # fmt: skip
 
 metadata = MetaData(
     naming_convention={
@@ -101,12 +101,8 @@ arrival = Table(
     sqlite_autoincrement=True,
 )  # fmt: skip
 Index("ix_arrival_content", arrival.c.content)
-Index(
-    "ix_arrival_due",
-    arrival.c.due_at,
-    sqlite_where=text("state = 'pending'"),
-    postgresql_where=text("state = 'pending'"),
-)
+_PENDING = text("state = 'pending'")
+Index("ix_arrival_due", arrival.c.due_at, sqlite_where=_PENDING, postgresql_where=_PENDING)
 arrival_recipient = Table(
     "arrival_recipient", metadata,
     _id(), _ref("arrival_id", "arrival", index=True),
@@ -160,8 +156,7 @@ choice = Table(
     "choice", metadata,
     _id(), _ref("record_id", "record"),
     Column("who", String(400), nullable=False),
-    Column("subtypes", JSON, nullable=False),
-    Column("without", JSON, nullable=False),
+    Column("subtypes", JSON, nullable=False), Column("without", JSON, nullable=False),
     Column("how", String(40), nullable=False),
     UniqueConstraint("record_id", "who"),
     sqlite_autoincrement=True,
@@ -172,8 +167,7 @@ standing = Table(
     _id(),
     Column("who", String(400), nullable=False),  # a person's key
     Column("team", String(64), nullable=False),  # "" for every record
-    Column("subtypes", JSON, nullable=False),
-    Column("without", JSON, nullable=False),
+    Column("subtypes", JSON, nullable=False), Column("without", JSON, nullable=False),
     UniqueConstraint("who", "team"),
     sqlite_autoincrement=True,
 )  # fmt: skip
@@ -185,8 +179,7 @@ carried_out = Table(
     _at("at"),
     Column("said", Text, nullable=False),  # the commands, as people write them
     Column("final", Text, nullable=False),  # why it cannot be taken back, or ""
-    Column("before", JSON, nullable=False),  # the record
-    Column("after", JSON, nullable=False),
+    Column("before", JSON, nullable=False), Column("after", JSON, nullable=False),  # the record
     Column("choices", JSON, nullable=False),  # [team or null, who, choice or null]: those changed, as they were before
     Column("messages", JSON, nullable=False),  # ids of what was posted
     Column("taken_back", Boolean, nullable=False, server_default=text("false")),
@@ -233,12 +226,7 @@ message = Table(
 Index("ix_message_record", message.c.record_id, message.c.id)
 Index("ix_message_author", message.c.record_id, message.c.author_email, message.c.at)
 Index("ix_message_original", message.c.original_id)
-Index(
-    "ix_message_due",
-    message.c.due_at,
-    sqlite_where=text("state = 'pending'"),
-    postgresql_where=text("state = 'pending'"),
-)
+Index("ix_message_due", message.c.due_at, sqlite_where=_PENDING, postgresql_where=_PENDING)
 attachment = Table(
     "attachment", metadata,
     _id(), _ref("message_id", "message", index=True),
@@ -310,10 +298,8 @@ attempt = Table(
 )  # fmt: skip
 suppression = Table(
     "suppression", metadata,
-    Column("email", String(400), primary_key=True),
-    Column("reason", Text, nullable=False), _at("at"),
+    Column("email", String(400), primary_key=True), Column("reason", Text, nullable=False), _at("at"),
 )  # fmt: skip
-
 bounce = Table(
     "bounce", metadata,
     _id(),
@@ -341,20 +327,16 @@ mailbox = Table(
     Column("uid", BigInteger, nullable=False, server_default="0"),  # the last that was taken in
     Column("waiting", Integer, nullable=False, server_default="0"),  # mails there that were not, when last seen
     Column("quota_used", BigInteger), Column("quota_limit", BigInteger),  # KiB
-    _at("ok_at"),
-    Column("error", Text, nullable=False, server_default=""),
-    _at("error_at", null=True),
+    _at("ok_at"), Column("error", Text, nullable=False, server_default=""), _at("error_at", null=True),
     Column("told", Boolean, nullable=False, server_default=text("false")),  # that it stands still
 )  # fmt: skip
 # Messages on their way into folders: like deliveries, but one slow account must stand in nobody's way.
 filing = Table(
     "filing", metadata,
     _id(), _ref("message_id", "message"),
-    Column("account", String(300), nullable=False),
-    Column("folder", String(300), nullable=False),
+    Column("account", String(300), nullable=False), Column("folder", String(300), nullable=False),
     Column("seen", Boolean, nullable=False),
-    Column("header", LargeBinary, nullable=False),
-    _ref("body_id", "body"),
+    Column("header", LargeBinary, nullable=False), _ref("body_id", "body"),
     Column("state", String(16), nullable=False),  # queued → sent, deferred, expired
     Column("answer", Text, nullable=False, server_default=""),
     Column("uid", BigInteger),  # where the server told it
@@ -370,8 +352,7 @@ folder = Table(
     "folder", metadata,
     Column("account", String(300), primary_key=True),
     Column("name", String(300), primary_key=True),
-    Column("uid_validity", BigInteger, nullable=False),
-    Column("uid_next", BigInteger, nullable=False),
+    Column("uid_validity", BigInteger, nullable=False), Column("uid_next", BigInteger, nullable=False),
 )  # fmt: skip
 card = Table(
     "card", metadata,
@@ -416,6 +397,4 @@ notice = Table(
     UniqueConstraint("kind", "email", "day"),
     sqlite_autoincrement=True,
 )  # fmt: skip
-Index(
-    "ix_notice_due", notice.c.due_at, sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")
-)
+Index("ix_notice_due", notice.c.due_at, sqlite_where=_PENDING, postgresql_where=_PENDING)
