@@ -101,6 +101,8 @@ class Wire(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the library
             self.fail("the server says goodbye")
         elif first.startswith(b"* "):
             self._untagged([first[2:], *pieces[1:]])
+        elif first.startswith(b"+") and getattr(self.pending_sync_command, "name", "") == "AUTHENTICATE":
+            self.transport.write(b"\r\n")  # it says why the token is refused, and then refuses it
         elif first.startswith(b"+"):
             self._continuation(first)
         else:

@@ -175,14 +175,19 @@ def _answer_all(
     if done.done and not moved:
         _answer(tx, incoming, where, "done", {**_told(done), "outside": list(outside)[:20]})
     if asked:
-        answer(tx, incoming, asked, where.record.id)
+        answer(tx, incoming, asked, where.record.id, where.parent.id if where.parent else None)
 
 
-def answer(tx: Transaction, incoming: Incoming, asked: Sequence[str], record_id: int | None) -> None:
-    """Answer what an authenticated person asked; nobody else, and no machine, is answered."""
+def answer(
+    tx: Transaction, incoming: Incoming, asked: Sequence[str], record_id: int | None, about: int | None = None
+) -> None:  # fmt: skip
+    """Answer what an authenticated person asked; nobody else, and no machine, is answered.
+
+    `about` is the message whose mail was answered with the question.
+    """
     identity = incoming.identity
     if identity.person is not None and identity.authenticated and not incoming.automatic:
-        data = {"asked": list(asked), "answers": incoming.mail.message_id}
+        data = {"asked": list(asked), "answers": incoming.mail.message_id, "about": about}
         notices.add(tx, NewNotice("answer", identity.person.key, identity.email, data, record_id), incoming.now)
 
 

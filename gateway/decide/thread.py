@@ -66,7 +66,7 @@ def _act(
 ) -> Settled:  # fmt: skip
     """Carry out what a mail commands, then post what it says."""
     # What is said in a note goes along with nothing: a mail may hold `/note` and `/send`.
-    along = Text() if is_note else _along(incoming, said)
+    along = Text() if is_note else _along(desk, incoming, said)
     made = command.carry_out(tx, desk, incoming, where, given, _strangers(desk, incoming) if is_note else [], along)
     if isinstance(made, Mistake):
         return command.refuse(tx, incoming, where, made, given, said.text)
@@ -105,12 +105,17 @@ def _introduced(incoming: Incoming, text: str) -> str:
     return f"{shown}: {incoming.mail.subject}\n\n{text}"
 
 
-def _along(incoming: Incoming, said: Text) -> Text:
-    """Return what a mail says as the text of an event that one of its commands is."""
-    identity = incoming.identity
+def _along(desk: Desk, incoming: Incoming, said: Text) -> Text:
+    """Return what a mail says as the text of an event that one of its commands is.
+
+    Our own people who stand in To and Cc have it; the customer does not have the offer, whoever else stands there.
+    """
+    identity, mail = incoming.identity, incoming.mail
+    named = [mailbox.address.key for mailbox in (*mail.to, *mail.cc)]
+    inside = tuple(key for key in dict.fromkeys(named) if desk.site.people.person(key) is not None)
     details = replace(said.details, authenticated=identity.how, results=tuple(str(e) for e in identity.results))
     return replace(
-        said, original_id=incoming.mail.message_id, arrival_id=incoming.arrival.id, details=details,
+        said, original_id=mail.message_id, addressed=inside, arrival_id=incoming.arrival.id, details=details,
         vouched=identity.authenticated,
     )  # fmt: skip
 

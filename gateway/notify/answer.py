@@ -32,7 +32,7 @@ _MBOX_MAX = 15 * 1024 * 1024  # octets of a thread that are attached, the newest
 _LISTED_MAX = 100
 TITLES = {
     "show": "The record", "history": "The thread", "followers": "Who follows it",
-    "why": "Who heard of the last message", "list": "Your open records", "help": "What you can do here",
+    "why": "Who heard of it, who did not, and why", "list": "Your open records", "help": "What you can do here",
     "prefs": "What you hear of",
 }  # fmt: skip
 # What to know before an answer's lines: about a record, and without one.
@@ -56,7 +56,7 @@ DESCRIPTIONS = {
     "unfollow": "hear of it no longer", "add": "let somebody else hear of it",
     "remove": "let somebody no longer hear of it",
     "show": "see the record as it stands", "history": "get the whole thread", "followers": "see who follows it",
-    "why": "see who heard of the last message, who did not, and why", "list": "see your open records",
+    "why": "see who heard of a message, who did not, and why: answer its mail with it", "list": "see your open records",
     "help": "get this mail", "quote": "make a quotation of it, for the same customer and with the same followers",
     "invoice": "make the invoice of the order", "undo": "take back your last command, within ten minutes",
     "prefs": "choose what you hear of, by ticking boxes",
@@ -81,12 +81,16 @@ class Section(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to answer: the names of the commands that asked, by whom, in which language, about which record."""
+    """What to answer: the names of the commands that asked, by whom, in which language, about which record.
+
+    `about` is the message that was answered with the question, or None.
+    """
 
     names: Sequence[str]
     person: Person
     language: str
     record: Record | None
+    about: int | None = None
 
 
 def sections(
@@ -117,14 +121,14 @@ def sections(
 def _about(
     tx: Transaction, site: Site, renderer: Renderer, asked: Asked, record: Record, name: str
 ) -> list[Row]:  # fmt: skip
-    words = renderer.words(asked.language)
     match name:
         case "show":
             return _show(site, renderer, asked.language, record)
         case "followers":
             return _followers(tx, site, record)
         case "why":
-            return _why(words, messages.thread(tx, record.id, 1))
+            about = messages.load(tx, [asked.about]) if asked.about else messages.thread(tx, record.id, 1)
+            return _why(renderer, asked.language, about)
         case _:
             return [_summed_up(renderer, asked.language, each) for each in messages.thread(tx, record.id, SUMMARY_MAX)]
 
@@ -156,12 +160,14 @@ def _followers(tx: Transaction, site: Site, record: Record) -> list[Row]:
     return rows
 
 
-def _why(words: Callable[[str], str], last: Sequence[Message]) -> list[Row]:
-    if not last:
+def _why(renderer: Renderer, language: str, about: Sequence[Message]) -> list[Row]:
+    """Return who heard of a message and who did not, each with the reason, below what it was."""
+    if not about:
         return []
-    heard = [_row(f"✓ {each['who']} <{each['email']}>: {each['reason']}") for each in last[0].hears]
-    left = [_row(f"– {each['who']}: {words(each['reason'])}") for each in last[0].not_hears]
-    return [*heard, *left]
+    words = renderer.words(language)
+    heard = [_row(f"✓ {each['who']} <{each['email']}>: {each['reason']}") for each in about[0].hears]
+    left = [_row(f"– {each['who']}: {words(each['reason'])}") for each in about[0].not_hears]
+    return [_summed_up(renderer, language, about[0]), *heard, *left]
 
 
 def _summed_up(renderer: Renderer, language: str, message: Message) -> Row:

@@ -95,7 +95,7 @@ def _answered(
     person = site.people.by_key.get(each.who)
     if each.kind != "answer" or person is None:
         return _NOTHING
-    asked = Asked(each.data["asked"], person, site.language(person.language), record)
+    asked = Asked(each.data["asked"], person, site.language(person.language), record, each.data.get("about"))
     return answer.sections(tx, site, addresses, renderer, asked)
 
 

@@ -411,3 +411,24 @@ def test_the_list_holds_what_is_open_with_buttons(made):
 def test_every_command_is_for_something():
     assert all(each.kinds or each.asks or each in (*commands.SOCIAL, commands.SET, commands.ASSIGN, commands.TEAM)
                for each in commands.COMMANDS)  # fmt: skip
+
+
+def test_why_is_about_the_message_that_was_answered_with_it(made):
+    made.write(A, S, "/note only for those inside")
+    note = next(row for row in made.messages() if row.subtype == "note")
+    made.write(A, S, "hello")
+    made.write(CHIA, S, "/why", head=f"In-Reply-To: <{note.message_id}>")
+    text = told(made, CHIA).text
+    assert "[note]" in text
+    assert "rules.yaml:" in text
+    made.write(CHIA, S, "/原因")
+    assert "[discussion]" in told(made, CHIA).text
+
+
+def test_who_stands_in_cc_of_the_mail_that_sends_gets_no_second_copy_but_the_customer_gets_the_offer(made):
+    made.sent()
+    made.write(A, S, "/send", head=f"Cc: {CHIA}, {WANG}")
+    got = [each.to for each in made.sent() if each["X-Replygate-Subtype"] == "quotation.sent"]
+    assert WANG in got
+    assert CHIA not in got
+    assert CHENG in got
