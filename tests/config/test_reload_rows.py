@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import site as site_module
 from gateway.document import Bad
 from gateway.site import InForce, load
 from tests.kit.client import Client
@@ -87,6 +88,26 @@ def test_S03_two_files_that_belong_together_are_never_in_force_apart(tmp_path):
     assert site.changed() or the_same(site.now, load(folder / "gateway.yaml").now), "what came last is not overlooked"
     assert list(site.reload()) == []
     assert the_same(site.now, load(folder / "gateway.yaml").now)
+
+
+def test_S03_an_edit_that_comes_while_the_files_are_read_is_not_overlooked(tmp_path, monkeypatch):
+    folder = write_site(tmp_path / "site")
+    site = load(folder / "gateway.yaml")
+    reads = site_module._load_in_force
+
+    def edited_meanwhile(of: Path):
+        found = reads(of)
+        with (folder / "people.yaml").open("a", encoding="utf-8") as file:
+            file.write(SOMEBODY)
+        return found
+
+    monkeypatch.setattr(site_module, "_load_in_force", edited_meanwhile)
+    assert list(site.reload()) == []
+    monkeypatch.undo()
+    assert "lin" not in site.people.customers
+    assert site.changed()
+    assert list(site.reload()) == []
+    assert "lin" in site.people.customers
 
 
 def mail(number: int) -> bytes:
