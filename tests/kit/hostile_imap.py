@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Literal
 
-from tests.kit.imap_session import Mail, Mailbox, Session
+from tests.kit.imap_session import Mail, Mailbox, Refused, Session
 
 Mode = Literal[
     "", "endless literal", "negative literal", "stray data", "silence", "cut mid-literal",
-    "thousands of lines in one read", "wrong UIDVALIDITY", "says a mail twice",
+    "thousands of lines in one read", "wrong UIDVALIDITY", "says a mail twice", "flags before it", "flags after it",
+    "refuses a mail", "leaves a mail out", "millions of short lines",
 ]  # fmt: skip
 CAPABILITIES = "IMAP4rev1 IDLE MOVE UIDPLUS LIST-STATUS NAMESPACE UNSELECT SASL-IR"
 _JUNK = (
@@ -34,11 +35,17 @@ class HostileImap:
         mode: Mode = "",
         *,
         times: int | None = None,
+        only: bytes = b"",
         capabilities: str = CAPABILITIES,
     ) -> None:
-        """Hold these mails in INBOX; misbehave so many `times` and then no more, or always."""
+        """Hold these mails in INBOX; misbehave so many `times` and then no more, or always.
+
+        `only` narrows it to answers that hold these octets; `sizes` are lies about RFC822.SIZE, by UID.
+        """
         self.mode: Mode = mode
         self.times = times
+        self.only = only
+        self.sizes: dict[int, int] = {}
         self.capabilities = capabilities
         self.boxes = {"INBOX": Mailbox()}
         for octets in mails:
@@ -91,7 +98,7 @@ class HostileImap:
     async def give(self, session: Session, answer: bytes) -> None:
         """Give the answer that holds a mail, or misbehave."""
         does = _MISBEHAVIOURS.get(self.mode)
-        if does is not None and self.misbehaves(self.mode):
+        if does is not None and self.only in answer and self.misbehaves(self.mode):
             await does(session, answer)
         else:
             session.say(answer)
@@ -173,6 +180,35 @@ async def _twice(session: Session, answer: bytes) -> None:
     session.say(answer, answer)
 
 
+async def _flags_before(session: Session, answer: bytes) -> None:
+    session.say(_flags_of(answer), answer)
+
+
+async def _flags_after(session: Session, answer: bytes) -> None:
+    session.say(answer, _flags_of(answer))
+
+
+def _flags_of(answer: bytes) -> bytes:
+    """Return what a server says of a mail, beside what was asked, when another client marked it."""
+    number, _, rest = answer.partition(b" FETCH (UID ")
+    return number + b" FETCH (UID " + rest.partition(b" ")[0] + b" FLAGS (\\Seen))\r\n"
+
+
+async def _refuses(_: Session, __: bytes) -> None:
+    raise Refused("NO [SERVERBUG] cannot read it")
+
+
+async def _leaves_out(_: Session, __: bytes) -> None:
+    pass
+
+
+async def _short_lines(session: Session, answer: bytes) -> None:
+    for _ in range(2_000):
+        session.say(b"* 12\r\n" * 10_000)
+        await session.writer.drain()
+    session.say(answer)
+
+
 _MISBEHAVIOURS: dict[Mode, Callable[[Session, bytes], Awaitable[None]]] = {
     "endless literal": _endless_literal,
     "negative literal": _negative_literal,
@@ -181,4 +217,9 @@ _MISBEHAVIOURS: dict[Mode, Callable[[Session, bytes], Awaitable[None]]] = {
     "cut mid-literal": _cut,
     "thousands of lines in one read": _thousands,
     "says a mail twice": _twice,
+    "flags before it": _flags_before,
+    "flags after it": _flags_after,
+    "refuses a mail": _refuses,
+    "leaves a mail out": _leaves_out,
+    "millions of short lines": _short_lines,
 }

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 _LITERAL = re.compile(rb"\{(\d+)(\+?)\}\r?\n\Z")
 _WORD = re.compile(rb'"((?:\\.|[^"\\])*)"|\x00(\d+)\x00|((?:[^\s()"\[\x00]|\[[^\]]*\])+)', re.DOTALL)
-_BODY = re.compile(r"BODY(?:\.PEEK)?\[(|HEADER)\](?:<(\d+)\.(\d+)>)?\Z", re.IGNORECASE)
+_BODY = re.compile(r"BODY(?:\.PEEK)?\[(|HEADER(?:\.FIELDS \([^)]*\))?)\](?:<(\d+)\.(\d+)>)?\Z", re.IGNORECASE)
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The tagged answer to a command, which is not OK."""
 
 
@@ -85,7 +85,7 @@ class Session:
                 said = await does(self, words) or "done"
                 self.news()
                 self.line(f"{tag} OK {said}")
-            except _Refused as refused:
+            except Refused as refused:
                 self.line(f"{tag} {refused}")
             except (LookupError, ValueError) as error:
                 self.line(f"{tag} BAD {error!r}")
@@ -119,7 +119,7 @@ class Session:
         self.line(f"* CAPABILITY {self.server.capabilities}")
 
     async def unknown(self, _: list[str]) -> None:
-        raise _Refused("BAD unknown command")
+        raise Refused("BAD unknown command")
 
     async def nothing(self, _: list[str]) -> None:
         pass
@@ -169,12 +169,12 @@ class Session:
     def _box(self, name: str) -> Mailbox:
         name = "INBOX" if name.upper() == "INBOX" else name
         if name not in self.server.boxes:
-            raise _Refused("NO [TRYCREATE] no such mailbox")
+            raise Refused("NO [TRYCREATE] no such mailbox")
         return self.server.boxes[name]
 
     async def create(self, words: list[str]) -> None:
         if words[0] in self.server.boxes:
-            raise _Refused("NO [ALREADYEXISTS] it is there")
+            raise Refused("NO [ALREADYEXISTS] it is there")
         self.server.boxes[words[0]] = Mailbox(uid_validity=1_700_000_000 + len(self.server.boxes))
 
     async def select(self, words: list[str]) -> str:
@@ -210,7 +210,7 @@ class Session:
     @property
     def selected(self) -> Mailbox:
         if self.box is None:
-            raise _Refused("BAD no mailbox is selected")
+            raise Refused("BAD no mailbox is selected")
         return self.box
 
     async def search(self, words: list[str]) -> None:
@@ -236,7 +236,7 @@ class Session:
         if re.fullmatch(r"(?:UN)?(?:SEEN|DELETED|FLAGGED|ANSWERED)", key):
             flag = "\\" + key.removeprefix("UN").capitalize()
             return lambda mail: (flag in mail.flags) != key.startswith("UN")
-        raise _Refused(f"BAD unknown criterion {key}")
+        raise Refused(f"BAD unknown criterion {key}")
 
     async def fetch(self, words: list[str]) -> None:
         items = list(dict.fromkeys(["UID", *(word.upper() for word in words[1:])]))
@@ -259,7 +259,7 @@ class Session:
                 continue
             known = {
                 "UID": f"{mail.uid}", "FLAGS": f"({' '.join(sorted(mail.flags))})",
-                "RFC822.SIZE": f"{len(mail.octets)}", "INTERNALDATE": f'"{mail.date}"',
+                "RFC822.SIZE": f"{self.server.sizes.get(mail.uid, len(mail.octets))}", "INTERNALDATE": f'"{mail.date}"',
             }  # fmt: skip
             told.append(f"{item} {known[item]}".encode())
         return b"* %d FETCH (%s)\r\n" % (self.selected.mails.index(mail) + 1, b" ".join(told))
