@@ -272,6 +272,7 @@ def words_of_code() -> Iterator[tuple[str, str]]:
     tables = (
         context._SHOWN_FIELDS,
         context._REASONS,
+        context.WHYS,
         notice._SUBJECTS,
         buttons.LABELS,
         answer.TITLES,

@@ -117,7 +117,8 @@ class Fetcher:
         """Move away what was kept, but not moved, when a node ended."""
         reached = await self._progress(folder)
         if reached.uid:
-            left = [uid for uid in await box.uids(f"UID 1:{reached.uid} UNDELETED") if uid <= reached.uid]
+            undone = "UNDELETED" if self._door.done else "UNSEEN"
+            left = [uid for uid in await box.uids(f"UID 1:{reached.uid} {undone}") if uid <= reached.uid]
             await self._away(box, left, self._door.done)
 
     async def _fetch_new(self, box: Mailbox, folder: Folder) -> bool:

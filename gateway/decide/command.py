@@ -14,15 +14,19 @@ from gateway.decide.held import SECOND_YES
 from gateway.decide.meant import Mistake
 from gateway.decide.place import Incoming, Place, keep_aside, named, tell_held
 from gateway.decide.post import Desk, Text
+from gateway.mail.address import parse_address
 from gateway.mail.quoting import split_reply
 from gateway.people import Person
 from gateway.records.commands import (
     BY_NAME,
     FOLLOW,
     HELP,
+    INVOICE,
     LIST,
     NOTE,
     PREFS,
+    QUOTE,
+    SEND,
     UNFOLLOW,
     Given,
     asks_note,
@@ -161,8 +165,13 @@ def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> Sequence[Gi
         mine = next((each for each in where.followers if each.who == incoming.identity.person.key), None)
         given = prefs.as_commands(ticked, mine.wants(ticked) if mine else ())
         return given or [Given(asked.name, asked, ())]
+    if asked in (QUOTE, INVOICE):  # what a button writes there is its own label, and no title
+        return [Given(asked.name, asked, ())]
     line = split_reply(incoming.mail.text).text.split("\n", 1)[0] if asked.takes else ""
-    return [Given(asked.name, asked, tuple(line.split()))]
+    words = tuple(line.split())
+    if asked is SEND and not all(parse_address(word.strip("<>,;")) for word in words):
+        words = ()  # nor is a greeting an address
+    return [Given(asked.name, asked, words)]
 
 
 def _answer_all(
@@ -239,6 +248,7 @@ def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person)
         subtypes = list(desk.site.rules.kinds.subtypes.values())
         ticked = prefs.read(incoming.mail.text, subtypes)
         chosen = prefs.as_commands(ticked, standing.hears(tx, desk.site, person, ticked), "team:*")
+        chosen = (*chosen, *standing.wanted_again(tx, person, chosen))
         asked = [PREFS.name] if ticked and not chosen else asked
     if chosen and messages.claim_effect(tx, "gateway", incoming.dated_id, incoming.mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail was carried out already")

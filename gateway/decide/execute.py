@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.decide import derive, sale, standing, undo
-from gateway.decide.meant import Mistake, edit, no_subtype, whom
+from gateway.decide.meant import Mistake, apart, edit, no_subtype, whom
 from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.decide.standing import EVERYTHING
 from gateway.records import commands
@@ -97,6 +97,8 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
     possible = tuple(f"/{each.name}" for each in BY_NAME.values() if commands.fits(each, record, desk.site.rules.kinds))
     if not _is_of(command, record):
         return Mistake(given.line, possible, Problem("not for a {}", (record.kind,)))
+    if command is commands.SET:
+        given = replace(given, arguments=apart(given.arguments))
     if len(given.arguments) < commands.needs(command):
         return Mistake(given.line, (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))
     made = _do(tx, desk, record, command, given.arguments, giver, now)
@@ -178,8 +180,7 @@ def _derive(
         return Mistake("", (), Problem("{} is {}: /{} is not possible", about))
     back, made = derive.derive(tx, desk, record, derive.MADE[command.name], " ".join(words), giver.author, now)
     final = f"{made.record.ref} was made of it"
-    changes = tuple(each for each in made.changes if each.name in ("salesperson", "customer"))
-    return Executed(back, changes=changes, made=(made.record.ref,), final=final)
+    return Executed(back, made=(made.record.ref,), final=final)
 
 
 def _let_follow(

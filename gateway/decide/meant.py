@@ -4,6 +4,7 @@
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,11 +13,14 @@ from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
 from gateway.records import commands
 from gateway.records.commands import Command
+from gateway.records.conditions import number
 from gateway.records.kinds import matches
 from gateway.records.lifecycle import STAGE, Edit, Problem
 from gateway.records.record import CUSTOMER, TITLE_MAX
 
 _VALUE_MAX = 500  # characters
+_COLON = re.compile(r"[:：=]")
+_DAY = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
 _EVERY_TEAM = frozenset({"", "*", "all", "全部"})
 # What people call a field in a command, beside its own name.
 _FIELDS = {
@@ -109,8 +113,16 @@ def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake
             return Edit(salesperson=key)
         return Mistake("", nearest(words[0], people), Problem("nobody is known as {}", (words[0],)), words[0])
     if command is commands.TEAM:
-        return _known(rest, rules.teams, "there is no team {}", lambda team: Edit(team=team))
+        by_name = {team.name.casefold(): key for key, team in rules.teams.items()}
+        word = by_name.get(rest.casefold(), rest)
+        return _known(word, rules.teams, "there is no team {}", lambda team: Edit(team=team))
     return _set(words) if command is commands.SET else Edit()
+
+
+def apart(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words behind `/set` with the field apart from its value: `amount=9`, `金額：9`."""
+    field, colon, value = _COLON.sub(":", words[0], count=1).partition(":") if words else ("", "", "")
+    return tuple(filter(None, (field, value, *words[1:]))) if colon and field else words
 
 
 def _set(words: tuple[str, ...]) -> Edit | Mistake:
@@ -121,7 +133,20 @@ def _set(words: tuple[str, ...]) -> Edit | Mistake:
     if name in (STAGE, "state", "salesperson", "team", "customer", "origin"):
         others = ("/stage NAME", "/assign PERSON", "/team TEAM")
         return Mistake("", others, Problem("{} has a command of its own", (name,)))
-    return Edit(fields={name: value if value != "-" else None})
+    if value == "-":
+        return Edit(fields={name: None})
+    if name == "amount":
+        bare = value.replace(",", "").replace("，", "")
+        if number(bare) is None:
+            return Mistake("", (f"/set {name} 120000",), Problem("{} is no amount", (value,)))
+        return Edit(fields={name: bare})
+    if name == "valid_until":
+        day = _DAY.fullmatch(value)
+        if day is None:
+            problem = Problem("{} is no day; write one like 2026-12-31", (value,))
+            return Mistake("", (f"/set {name} 2026-12-31",), problem)
+        return Edit(fields={name: "-".join(part.zfill(2) for part in day.groups())})
+    return Edit(fields={name: value})
 
 
 def _known(word: str, known: Iterable[str], problem: str, made: Callable[[str], Edit]) -> Edit | Mistake:

@@ -33,6 +33,9 @@ def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     record = where.record
     if incoming.automatic:
         return Settled("done", "automatic", incoming.automatic, record.id)
+    scope = f"record:{record.id}:{where.action}"
+    if record.state not in _OPEN and _was_taken(tx, incoming, scope):
+        return Settled("done", "duplicate", "the same answer was taken already", record.id)
     if where.role != "customer" or record.kind != QUOTATION.name or record.state not in _OPEN:
         return thread.write(tx, desk, incoming, replace(where, action=""))
     released = incoming.recipient.released
@@ -40,15 +43,18 @@ def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
         return _ask(tx, desk, incoming, where, "acceptance", NOT_PROVED)
     if where.action == ACCEPT and not released and _is_late(desk, where, incoming.now):
         return _ask(tx, desk, incoming, where, "too late", TOO_LATE)
-    scope = f"record:{record.id}:{where.action}"
-    if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
+    if _was_taken(tx, incoming, scope):
         return Settled("done", "duplicate", "the same answer was taken already", record.id)
     return _take(tx, desk, incoming, where)
 
 
+def _was_taken(tx: Transaction, incoming: Incoming, scope: str) -> bool:
+    return messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated"
+
+
 def _ask(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, cause: str, reason: str) -> Settled:
     salesperson = desk.site.people.by_key.get(where.record.salesperson)
-    tell_held(tx, desk, incoming, reason, where.record, [salesperson.key] if salesperson else [])
+    tell_held(tx, desk, incoming, reason, where.record, [salesperson.key] if salesperson else [], pause=0)
     return Settled("held", cause, reason, where.record.id)
 
 

@@ -199,9 +199,10 @@ def tell_shunted(tx: Transaction, desk: Desk, shunted: Sequence[Held], now: int)
 
 
 def tell_held(
-    tx: Transaction, desk: Desk, incoming: Incoming, reason: str, record: Record | None, whos: Sequence[str]
-) -> None:
-    """Tell people, or those with `settings` where none is named, that a mail is held: one mail an hour.
+    tx: Transaction, desk: Desk, incoming: Incoming, reason: str, record: Record | None, whos: Sequence[str],
+    *, pause: int = HELD_PAUSE_MS,
+) -> None:  # fmt: skip
+    """Tell people, or those with `settings` where none is named, that a mail is held: one mail each `pause` ms.
 
     They are told of a mail once, however often it is looked at again while the DNS is away.
     """
@@ -220,4 +221,4 @@ def tell_held(
             "text": desk.addresses.untagged(incoming.mail.text)[:SHOWN_MAX] if record is None else "",
         }
         new = NewNotice("held", person.key, person.email[0], data, record.id if record else None)
-        notices.bundle(tx, new, incoming.now, HELD_PAUSE_MS)
+        notices.bundle(tx, new, incoming.now, pause)

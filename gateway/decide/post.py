@@ -126,7 +126,8 @@ def create(  # noqa: PLR0913
     subtype = rules.kinds.subtypes[f"{kind.name}.created"]
     shown = tuple(change for change in outcome.changes if change.name not in ("state", "title"))
     posted = post(tx, desk, record, subtype, actor, said, now, changes=shown)
-    return replace(posted, assigned=_assigned(tx, desk, record, "", actor, now))
+    by = person_author(desk, "") if customer else actor  # a customer assigns nobody: a rule does
+    return replace(posted, assigned=_assigned(tx, desk, record, "", by, now))
 
 
 def happen(

@@ -7,7 +7,7 @@ from gateway.decide.post import Desk
 from gateway.following import followers as followers_of
 from gateway.people import Person
 from gateway.records import commands
-from gateway.records.commands import Command
+from gateway.records.commands import Command, Given
 from gateway.records.kinds import DEFAULT_SUBTYPES
 from gateway.records.lifecycle import Problem
 from gateway.records.record import Choice, Record
@@ -62,8 +62,18 @@ def hears(tx: Transaction, site: Site, person: Person, known: Iterable[str]) -> 
     return mine.wants(known) if mine else []
 
 
+def wanted_again(tx: Transaction, person: Person, chosen: Iterable[Given]) -> list[Given]:
+    """Return what takes back a person's giving up, for one team, what they now choose for all."""
+    wanted = [word for each in chosen if each.command is commands.FOLLOW for word in each.arguments[:-1]]
+    mine = [each for each in followers.standing_choices(tx, person.key) if each.team]
+    again = {each.team: tuple(name for name in wanted if name in each.without) for each in mine}
+    return [
+        Given(commands.FOLLOW.name, commands.FOLLOW, (*names, f"team:{team}")) for team, names in again.items() if names
+    ]
+
+
 def carry_out(
-    tx: Transaction, desk: Desk, given: tuple[commands.Given, ...], giver: str, how: str, now: int
+    tx: Transaction, desk: Desk, given: tuple[Given, ...], giver: str, how: str, now: int
 ) -> Mistake | tuple[tuple[str, str], ...]:  # fmt: skip
     """Carry out choices that name no record: all of them or none; return each with its words."""
     done = []

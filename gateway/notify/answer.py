@@ -125,12 +125,14 @@ def _about(
         case "show":
             return _show(site, renderer, asked.language, record)
         case "followers":
-            return _followers(tx, site, record)
+            return _followers(tx, site, renderer.words(asked.language), asked.language, record)
         case "why":
             about = messages.load(tx, [asked.about]) if asked.about else messages.thread(tx, record.id, 1)
-            return _why(renderer, asked.language, about)
+            return _why(site, renderer, asked.language, about)
         case _:
-            return [_summed_up(renderer, asked.language, each) for each in messages.thread(tx, record.id, SUMMARY_MAX)]
+            return [
+                _summed_up(site, renderer, asked.language, each) for each in messages.thread(tx, record.id, SUMMARY_MAX)
+            ]
 
 
 def _row(text: str, link: str = "", buttons: Sequence[Value] = ()) -> Row:
@@ -148,34 +150,42 @@ def _show(site: Site, renderer: Renderer, language: str, record: Record) -> list
     return [*(_row(f"{each['label']}: {each['new']}") for each in shown), *(_row(line) for line in lines)]
 
 
-def _followers(tx: Transaction, site: Site, record: Record) -> list[Row]:
+def _followers(
+    tx: Transaction, site: Site, words: Callable[[str], str], language: str, record: Record
+) -> list[Row]:  # fmt: skip
     choices = store_followers.choices(tx, [record.id])[record.id]
-    known = [subtype.name for subtype in site.rules.kinds.of_record(record.kind)]
+    kinds = site.rules.kinds
+    known = [subtype.name for subtype in kinds.of_record(record.kind)]
     rows = []
     for each in followers(record, choices, site.people, site.rules):
-        hears = each.wants(known)
-        reasons = ", ".join(dict.fromkeys(str(grant.reason) for grant in each.grants))
+        hears = [kinds.subtypes[name].label(language) for name in each.wants(known)]
+        reasons = ", ".join(dict.fromkeys(context.why(words, str(grant.reason)) for grant in each.grants))
         shown = f"{each.name} <{each.emails[0]}>" if each.name else each.emails[0]
         rows.append(_row(f"{shown}: {', '.join(hears) or '–'} ({reasons})"))
     return rows
 
 
-def _why(renderer: Renderer, language: str, about: Sequence[Message]) -> list[Row]:
+def _why(site: Site, renderer: Renderer, language: str, about: Sequence[Message]) -> list[Row]:
     """Return who heard of a message and who did not, each with the reason, below what it was."""
     if not about:
         return []
     words = renderer.words(language)
-    heard = [_row(f"✓ {each['who']} <{each['email']}>: {each['reason']}") for each in about[0].hears]
+    heard = [
+        _row(f"✓ {each['who']} <{each['email']}>: {context.why(words, each['reason'])}") for each in about[0].hears
+    ]
     left = [_row(f"– {each['who']}: {words(each['reason'])}") for each in about[0].not_hears]
-    return [_summed_up(renderer, language, about[0]), *heard, *left]
+    return [_summed_up(site, renderer, language, about[0]), *heard, *left]
 
 
-def _summed_up(renderer: Renderer, language: str, message: Message) -> Row:
+def _summed_up(site: Site, renderer: Renderer, language: str, message: Message) -> Row:
     text = " ".join(message.text.split())[:_TEXT_MAX]
-    changes = ", ".join(f"{each.name}: {each.old or '–'} → {each.new or '–'}" for each in message.changes)
+    shown = [context.shown_change(site, renderer, language, each) for each in message.changes]
+    changes = ", ".join(f"{each['label']}: {each['old'] or '–'} → {each['new'] or '–'}" for each in shown)
+    subtype = site.rules.kinds.subtypes.get(message.subtype)
+    label = subtype.label(language) if subtype else message.subtype
     said = " ".join(filter(None, (text, f"({changes})" if changes else "")))
     author = message.author.name or message.author.email
-    return _row(f"{renderer.time(language, message.at)}  {author}  [{message.subtype}]  {said}")
+    return _row(f"{renderer.time(language, message.at)}  {author}  [{label}]  {said}")
 
 
 def _list(

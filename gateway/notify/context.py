@@ -38,6 +38,13 @@ _REASONS = {
     "told": "you were told of what is taken back",
     "filed": "it is filed in this folder",
 }
+# The same of somebody else.
+WHYS = {
+    "rule": "by a rule:", "creator": "created it", "salesperson": "is its salesperson",
+    "assigned": "it is assigned to them", "member": "belongs to the team", "added": "chose it on this record",
+    "cc": "was copied in", "customer": "is the customer", "addressed": "is the customer", "answered": "it answers their message", "standing": "chose it for every record:",
+    "told": "was told of what is taken back",
+}  # fmt: skip
 FIELD_SHOWN_MAX = 300  # characters
 
 
@@ -111,7 +118,7 @@ def build(
         "withheld": [_withheld(words, each) for each in message.details.withheld],
         "others": [heard.name or heard.email for heard in told.chosen.hears] if inside else [],
         "added": list(message.details.added) if inside else [],
-        "goes_to_customer": inside and message.author.outsider and message.subtype == "discussion",
+        "goes_to_customer": inside and message.author.outsider and message.subtype != "note",
         "reason": words(_REASONS.get(whose.reason, "you follow this record")),
         "alias": str(addresses.alias(record.ref)),
         "buttons": _buttons(site, addresses, words, told, whose, tag),
@@ -148,7 +155,8 @@ def _buttons(
     """What the reader may do from here."""
     if whose.commands:
         return buttons.for_insiders(addresses, site.rules.kinds, site.rules.lead_stages, told.record, words)
-    if whose.outsider and tag is not None and told.message.subtype == "quotation.sent":
+    asked = told.message.subtype == "quotation.sent" and told.record.customer.owns(whose.reader)
+    if whose.outsider and tag is not None and asked:
         return buttons.for_customer(addresses, told.record, tag, words)
     return []
 
@@ -222,6 +230,22 @@ def shown_change(site: Site, renderer: Renderer, language: str, change: Change) 
     elif change.name == "amount":
         values = [_money(renderer, language, value, "") for value in values]
     return {"label": label, "old": values[0][:FIELD_SHOWN_MAX], "new": values[1][:FIELD_SHOWN_MAX]}
+
+
+def said_of(kinds: Kinds, words: Callable[[str], str], language: str, word: str) -> str:
+    """Return a state, a kind or a subtype as people call it; any other word as it is."""
+    if word in kinds.subtypes:
+        return kinds.subtypes[word].label(language)
+    if word in kinds.by_name:
+        return kinds.by_name[word].label(language)
+    states = {state for kind in kinds.by_name.values() for state in kind.states}
+    return words(word.capitalize()) if word in states else word
+
+
+def why(words: Callable[[str], str], reason: str) -> str:
+    """Return why somebody else hears, as a reader understands it, with the place of the rule."""
+    code, _, detail = reason.partition(" ")
+    return f"{words(WHYS[code])}{f' {detail}' if detail else ''}" if code in WHYS else reason
 
 
 def _money(renderer: Renderer, language: str, text: str, currency: str) -> str:

@@ -12,8 +12,9 @@ from gateway.mail.header import one_line
 from gateway.notify import answer, buttons
 from gateway.notify.answer import Asked, Section
 from gateway.notify.compose import Envelope, Part, header, shared_body, shared_fields
-from gateway.notify.context import shown_change, subject_of
+from gateway.notify.context import said_of, shown_change, subject_of
 from gateway.notify.render import Renderer, Value
+from gateway.records.kinds import Kinds
 from gateway.records.lifecycle import Change
 from gateway.records.record import Record
 from gateway.site import Site
@@ -158,7 +159,7 @@ def _context(
     if each.kind == "transcript":
         changes = [Change(*change) for change in each.data.get("changes", ())]
         data["changes"] = [shown_change(site, renderer, language, change) for change in changes]
-        data |= _mistake(addresses, words, each, record)
+        data |= _mistake(addresses, kinds, words, language, each, record)
     if "at" in each.data:
         data["at"] = renderer.time(language, int(each.data["at"]))
     return {
@@ -174,7 +175,7 @@ def _context(
 
 
 def _mistake(
-    addresses: Addresses, words: Callable[[str], str], each: Notice, record: Record | None
+    addresses: Addresses, kinds: Kinds, words: Callable[[str], str], language: str, each: Notice, record: Record | None
 ) -> dict[str, Value]:  # fmt: skip
     """Return what was wrong with a command, and the mails that would have worked, ready to send back."""
     problem = words(str(each.data.get("problem", "")))
@@ -187,7 +188,8 @@ def _mistake(
         link = whole if len(whole) <= _LINK_MAX else buttons.link(to, subject, command)
         offers.append({"link": link, "text": command, "cut": bool(rest) and link != whole, "address": to})
     made = [{"ref": ref, "alias": str(addresses.alias(ref))} for ref in each.data.get("made", ())]
-    return {"problem": problem.format(*map(one_line, each.data.get("about", ()))), "offers": offers, "made": made}
+    about = [said_of(kinds, words, language, one_line(str(part))) for part in each.data.get("about", ())]
+    return {"problem": problem.format(*about), "offers": offers, "made": made}
 
 
 def _held(addresses: Addresses, item: Mapping[str, Any], reason: str) -> dict[str, object]:

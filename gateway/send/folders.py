@@ -32,7 +32,8 @@ TIDY_S = 10.0
 IDLE_S = 2.0  # the longest sleep, for what nobody wakes us for
 PATIENCE_MS = 15 * 60_000
 _KEYWORD = re.compile(r"[^A-Za-z0-9._-]")
-_IDS = "UID FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
+_IDS = "UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
+_AT_ONCE = 500  # mails whose Message-IDs are asked for at once
 
 Told = Callable[[Transaction, str, str, bool], None]
 
@@ -51,6 +52,7 @@ class Filer:
         self._loop = asyncio.get_running_loop()
         self._tidied = 0.0
         self._last = (0, b"")
+        self._ids: dict[int, str] = {}  # of what is read and not starred in the inbox, by UID
         self.name = f"{account.name} folders"
 
     def wake(self) -> None:
@@ -81,6 +83,7 @@ class Filer:
         box = await connect(self._account)
         try:
             await box.folders()
+            self._ids.clear()
             if self._key != ARCHIVE:
                 await self._furnish(box)
             while True:
@@ -194,20 +197,17 @@ class Filer:
         settings = self._site.settings.filing
         keep = parse_duration(settings.keep_read if settings else "7d")
         await box.select(INBOX)
-        found = await box.listed("1:*", _IDS)
-        read: dict[str, int] = {}
-        unread: list[str] = []
-        for each in found:
-            message_id = message_id_of(each.octets)
-            if "\\Seen" in each.flags and "\\Flagged" not in each.flags:
-                read[message_id] = each.uid
-            else:
-                unread.append(message_id)
+        read = await box.uids("SEEN UNFLAGGED")
+        new = [uid for uid in read if uid not in self._ids]
+        self._ids = {uid: message_id for uid, message_id in self._ids.items() if uid in set(read)}
+        for at in range(0, len(new), _AT_ONCE):
+            listed = await box.listed(new[at : at + _AT_ONCE], _IDS)
+            self._ids |= {each.uid: message_id_of(each.octets) for each in listed}
         before = now_ms() - int(keep.total_seconds() * 1000)
-        old = await asyncio.to_thread(self._read_long_ago, list(read), unread, before)
-        await box.delete([uid for message_id, uid in read.items() if message_id in old])
+        old = await asyncio.to_thread(self._read_long_ago, list(self._ids.values()), before)
+        await box.delete([uid for uid, message_id in self._ids.items() if message_id in old])
 
-    def _read_long_ago(self, read: Sequence[str], unread: Sequence[str], before: int) -> set[str]:
+    def _read_long_ago(self, read: Sequence[str], before: int) -> set[str]:
         with self._store.write() as tx:
-            filing.note_read(tx, self._key, read, unread, now_ms())
+            filing.note_read(tx, self._key, read, now_ms())
             return filing.read_long_ago(tx, self._key, before)

@@ -13,6 +13,7 @@ from gateway.store.tables import filing, in_state, message
 WAITING = ("queued", "deferred")
 LEASE = 300_000  # milliseconds
 INBOX = "Replygate/Inbox"
+_IDS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +131,17 @@ def known_in(tx: Transaction, account: str, folder: str, message_ids: Sequence[s
     return set(tx.execute(query).scalars())
 
 
-def note_read(tx: Transaction, account: str, read: Sequence[str], unread: Sequence[str], now: int) -> None:
-    """Note which messages of an inbox, by Message-ID, are read and not starred since now, and which are not."""
-    for ids, value, only in ((read, now, filing.c.read_at.is_(None)), (unread, None, filing.c.read_at.is_not(None))):
-        if ids:
-            ours = sa.select(message.c.id).where(message.c.message_id.in_(list(ids)))
-            where = (filing.c.account == account, filing.c.folder == INBOX, filing.c.message_id.in_(ours), only)
-            tx.execute(sa.update(filing).where(*where).values(read_at=value))
+def note_read(tx: Transaction, account: str, read: Sequence[str], now: int) -> None:
+    """Note which messages of an inbox, by Message-ID, are read and not starred; for those that are new, since now."""
+    inbox = sa.and_(filing.c.account == account, filing.c.folder == INBOX)
+    ids: set[int] = set()
+    for at in range(0, len(read), _IDS_AT_ONCE):
+        query = sa.select(message.c.id).where(message.c.message_id.in_(list(read[at : at + _IDS_AT_ONCE])))
+        ids |= set(tx.execute(query).scalars())
+    before = set(tx.execute(sa.select(filing.c.message_id).where(inbox, filing.c.read_at.is_not(None))).scalars())
+    for changed, value in ((ids - before, now), (before - ids, None)):
+        if changed:
+            tx.execute(sa.update(filing).where(inbox, filing.c.message_id.in_(changed)).values(read_at=value))
 
 
 def read_long_ago(tx: Transaction, account: str, before: int) -> set[str]:

@@ -257,14 +257,18 @@ def original(tx: Transaction, message_id: int) -> bytes | None:
 
 
 def shown_attachments(tx: Transaction, record_id: int) -> list[Kept]:
-    """Return the attachments of a thread, newest first, but for those of notes."""
+    """Return the attachments of a thread, newest first, but for those of notes, and PDFs that we made ourselves."""
     query = (
-        sa.select(attachment)
+        sa.select(attachment, message.c.details)
         .join(message, message.c.id == attachment.c.message_id)
         .where(message.c.record_id == record_id, message.c.subtype != NOTE.name)
         .order_by(attachment.c.id.desc())
     )
-    return [Kept(row.name, row.media_type, row.size, row.content) for row in tx.execute(query)]
+    return [
+        Kept(row.name, row.media_type, row.size, row.content)
+        for row in tx.execute(query)
+        if not (row.details.get("pdf") and row.media_type == "application/pdf")
+    ]
 
 
 def claim_effect(

@@ -236,9 +236,9 @@ def test_a_second_yes_changes_nothing(made):
 @pytest.mark.parametrize(
     ("text", "has"),
     [
-        ("/show", ["120,000", "ACME <wang@acme.example>"]), ("/查看", ["120,000"]), ("/followers", ["creator"]),
+        ("/show", ["120,000", "ACME <wang@acme.example>"]), ("/查看", ["120,000"]), ("/followers", ["建立者", "rules.yaml:"]),
         ("/訂閱者", ["賈小姐"]), ("/why", ["did it themselves"]), ("/list", ["S00001", "chairs"]), ("/列表", ["S00001"]),
-        ("/help", ["/confirm", "/確認"]), ("/說明", ["/note"]), ("/history", ["quotation.created"]),
+        ("/help", ["/confirm", "/確認"]), ("/說明", ["/note"]), ("/history", ["報價單建立"]),
     ],
 )  # fmt: skip
 def test_what_a_person_asks_is_answered_by_mail_and_changes_nothing(made, text, has):

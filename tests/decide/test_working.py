@@ -419,10 +419,10 @@ def test_why_is_about_the_message_that_was_answered_with_it(made):
     made.write(A, S, "hello")
     made.write(CHIA, S, "/why", head=f"In-Reply-To: <{note.message_id}>")
     text = told(made, CHIA).text
-    assert "[note]" in text
+    assert "[備註]" in text
     assert "rules.yaml:" in text
     made.write(CHIA, S, "/原因")
-    assert "[discussion]" in told(made, CHIA).text
+    assert "[討論]" in told(made, CHIA).text
 
 
 def test_who_stands_in_cc_of_the_mail_that_sends_gets_no_second_copy_but_the_customer_gets_the_offer(made):
@@ -432,3 +432,80 @@ def test_who_stands_in_cc_of_the_mail_that_sends_gets_no_second_copy_but_the_cus
     assert WANG in got
     assert CHIA not in got
     assert CHENG in got
+
+
+@pytest.mark.parametrize("text", ["送給客戶", "Send to the customer", "Dear all,", ""])
+def test_what_a_button_writes_is_no_address_and_no_title(made, text):
+    assert made.write(A, f"s00001-send@{D}", text)[0] in ("done", "posted")
+    assert record(made, "S00001").state == "sent"
+    made.write(A, f"l00001-quote@{D}", text)
+    assert record(made, "S00002").title == "desks"
+
+
+def test_another_offer_after_a_change_has_another_pdf(made):
+    made.write(A, S, "/send")
+    made.sent()
+    made.write(A, S, "/set amount 110000\n/send")
+    first, second = (
+        next(iter(each.mail.iter_attachments())).get_content()
+        for each in made.sent()
+        if each["X-Replygate-Subtype"] == "quotation.sent" and each.to == WANG
+    )
+    assert first != second
+
+
+def test_whoever_may_answer_a_customer_unknowingly_is_warned(made):
+    made.write("stranger@x.example", f"leads@{D}", "I want desks")
+    created = [each for each in made.sent() if each["X-Replygate-Subtype"] == "lead.created" and each.to == CHIA][-1]
+    assert "您的回覆也會寄給客戶" in created.text
+
+
+def test_a_rule_assigns_and_not_the_stranger_who_wrote(made):
+    assigning(made, "leader")
+    made.write("stranger@x.example", f"leads@{D}", "I want desks")
+    (assigned,) = [row for row in made.messages() if row.subtype == "assigned"]
+    assert assigned.author_email == ""
+
+
+def test_the_same_yes_again_is_posted_no_second_time(made):
+    made.write(A, S, "/send")
+    to = made.tagged("S00001", WANG, "accept")
+    made.write(WANG, to, "yes", number="yes")
+    count = len(made.messages())
+    assert made.write(WANG, to, "yes", number="yes") == ("done", "duplicate")
+    assert len(made.messages()) == count
+
+
+def test_only_the_customer_gets_buttons_that_only_the_customer_may_press(made):
+    made.write(A, S, "/send other@acme.example")
+    sent = [each for each in made.sent() if each["X-Replygate-Subtype"] == "quotation.sent"]
+    offers = {each.to: "s00001-accept+" in each.text for each in sent}
+    assert offers[WANG]
+    assert not offers["other@acme.example"]
+
+
+def test_a_tick_for_every_record_takes_back_what_was_given_up_for_one_team(made):
+    made.write(CHIA, GATEWAY, "/unfollow quotation.sent team:sales")
+    made.write(CHIA, GATEWAY, "[x] quotation.sent")
+    made.write(CHIA, GATEWAY, "/prefs")
+    assert "[x] quotation.sent" in told(made, CHIA).text
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [("/設定 金額：9", "amount", "9"), ("/set amount=9", "amount", "9"), ("/設定 有效期限 2027年1月5日", "valid_until", "2027-01-05"),
+     ("/set amount 1,200.50", "amount", "1200.50")],
+)  # fmt: skip
+def test_a_field_is_set_as_people_write_it(made, text, field, value):
+    made.write(CHIA, S, text)
+    assert record(made, "S00001").fields[field] == value
+
+
+@pytest.mark.parametrize("text", ["/set amount much", "/set valid_until soon"])
+def test_what_is_no_value_of_a_field_is_refused(made, text):
+    assert made.write(CHIA, S, text) == ("done", "mistake")
+
+
+def test_a_team_is_known_by_its_name(made):
+    made.write(CHIA, S, "/assign b\n/team 銷售團隊")
+    assert record(made, "S00001").team == "sales"

@@ -45,6 +45,7 @@ BRANCHES: list[dict[str, object]] = [
     {"what": "done"},
     {"what": "done", "ref": ""},
     {"what": "unknown", "problem": ""},
+    {"stands": ""},
     {"what": "unknown", "problem": "", "offers": []},
     {"ref": "", "subject": "", "text": "", "old": ""},
 ]
@@ -59,12 +60,12 @@ def values() -> dict[str, object]:
     row = {"text": WORD, "link": WORD, "buttons": [button, button]}
     words = [
         "site", "ref", "title", "kind", "author", "text", "stage", "lost_reason", "salesperson", "customer_name", "total", "valid_until", "reason", "alias", "unfollow", "unfollow_address",
-        "follow", "follow_address", "note_alias", "address", "subject", "recipient", "answer", "why", "mend", "at", "who", "id", "given", "problem", "date", "origin", "subtype_label",
+        "follow", "follow_address", "note_alias", "address", "subject", "recipient", "answer", "why", "mend", "at", "who", "id", "given", "problem", "date", "origin", "subtype_label", "account", "error",
     ]  # fmt: skip
     return {
         **dict.fromkeys(words, WORD),
         **{each: [WORD, WORD] for each in ("attachments", "left_out", "withheld", "others", "added", "nearest", "outside", "problems")},
-        "what": "accept", "record_kind": "quotation", "subtype": "discussion", "customer": False, "note": False, "goes_to_customer": True, "inside": True,
+        "stands": "yes", "what": "accept", "record_kind": "quotation", "subtype": "discussion", "customer": False, "note": False, "goes_to_customer": True, "inside": True,
         "lines": [line, line], "changes": [change, {**change, "old": ""}], "buttons": [button, button], "items": [item, item], "item": {**item, "commands": [WORD, WORD]},
         "done": [["note", ""], ["follow", WORD], ["follow", ""], ["unfollow", WORD], [WORD, WORD]], "made": [{"ref": WORD, "alias": WORD}],
         "offers": [{"link": WORD, "text": WORD, "cut": True, "address": WORD}], "sections": [{"title": WORD, "hint": WORD, "rows": [row, row]}, {"title": WORD, "hint": "", "rows": []}],
