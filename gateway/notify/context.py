@@ -42,7 +42,8 @@ _REASONS = {
 WHYS = {
     "rule": "by a rule:", "creator": "created it", "salesperson": "is its salesperson",
     "assigned": "it is assigned to them", "member": "belongs to the team", "added": "chose it on this record",
-    "cc": "was copied in", "customer": "is the customer", "addressed": "is the customer", "answered": "it answers their message", "standing": "chose it for every record:",
+    "cc": "was copied in", "customer": "is the customer", "addressed": "is the customer",
+    "answered": "it answers their message", "standing": "chose it for every record:",
     "told": "was told of what is taken back",
 }  # fmt: skip
 FIELD_SHOWN_MAX = 300  # characters
