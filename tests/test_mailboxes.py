@@ -277,3 +277,40 @@ def test_a_full_account_delays_nobody_else_and_is_caught_up_with(office, server)
     )
     assert "OVERQUOTA" in deferred[0]["answer"].upper() or "quota" in deferred[0]["answer"].lower()
     assert office.mails("chia", f"Replygate/Quotations/{ref}") == []
+
+
+def test_two_people_who_move_at_once_end_in_one_state_that_both_see(tmp_path, server):
+    office = Office(tmp_path / "office", server, people=("chia", "a"))
+    with office.node:
+        ref = office.lead()
+        for who in ("chia", "a"):
+            until(lambda who=who: office.mails(who, "Replygate/Stages/new"), "the card")
+        moves = {"chia": "qualified", "a": "proposition"}
+        clients = {who: office.client(who) for who in moves}
+        for client in clients.values():
+            client.select_folder("Replygate/Stages/new")
+        for who, client in clients.items():
+            client.move(client.search(), f"Replygate/Stages/{moves[who]}")
+        until(lambda: [subtype for subtype, _, _ in office.thread(ref)].count("lead.stage") == 2, "both moves")
+        stage = office.record(ref)["fields"]["stage"]
+        assert stage in moves.values()
+
+        def shown(who):
+            stages = ("new", "qualified", "proposition", "won", "lost")
+            return [each for each in stages for _ in office.mails(who, f"Replygate/Stages/{each}")]
+
+        until(lambda: all(shown(who) == [stage] for who in moves), "one card each, in the same stage")
+        for client in clients.values():
+            client.logout()
+
+
+def test_an_account_that_is_away_is_told_of_in_status_and_caught_up_with(office, server):
+    server.stop()
+    ref = office.quotation()
+    wrong = until(lambda: [each for each in office.node.json("status")["mailboxes"] if each["error"]], "the error")
+    assert all(
+        "cannot connect" in each["error"] or "lost" in each["error"] or "goodbye" in each["error"] for each in wrong
+    )
+    server.start()
+    until(lambda: office.mails("archive", f"Quotations/{ref}"), "the archive")
+    until(lambda: not any(each["error"] for each in office.node.json("status")["mailboxes"]), "all well")
