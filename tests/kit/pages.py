@@ -153,7 +153,12 @@ def messages(house: House, renderer: Renderer) -> Iterator[tuple[str, str]]:
             for outsider in (False,) if subtype.internal else (False, True):
                 told = _told(subtype, kind, language)
                 whose = Audience(
-                    language, outsider, "customer" if outsider else "rule", True, "x" * outsider, not outsider
+                    language,
+                    outsider,
+                    "customer" if outsider else "rule",
+                    True,
+                    "wang@acme.example" * outsider,
+                    not outsider,
                 )
                 yield (
                     f"{subtype.name}-{'customer' if outsider else 'inside'}.{language}",
