@@ -282,6 +282,7 @@ def words_of_code() -> Iterator[tuple[str, str]]:
         notice._MENDS,
     )
     yield from (("tables", word) for table in tables for word in table.values())
+    yield from (("why not", word) for word in context.WHY_NOTS)
     yield from (("states", state.capitalize()) for kind in BUILT_IN if kind.prefix for state in kind.states)
     yield from (("withheld", why) for why in (inspect.RUNS, inspect.INFECTED, inspect.UNCHECKED))
     yield from (("reasons of held mail", reason) for reason in reasons_to_hold())

@@ -17,7 +17,7 @@ from gateway.notify.compose import Part
 from gateway.notify.render import Renderer, Value
 from gateway.people import Person
 from gateway.records.commands import COMMANDS, Command, fits
-from gateway.records.kinds import CLOSED, Subtype
+from gateway.records.kinds import CLOSED, LEAD, Subtype
 from gateway.records.lifecycle import STAGE, Change, shown_party
 from gateway.records.record import Record
 from gateway.site import Site
@@ -105,7 +105,7 @@ def sections(
         rows: list[Row] = []
         hint = HINTS.get(name if record else f"{name} without", "")
         if name == "help":
-            rows = _help(site, addresses, words, asked)
+            rows = [*_help(site, addresses, words, asked), *_names(site, asked)]
         elif name == "list":
             rows = _list(tx, site, addresses, words, asked)
         elif name == "prefs":
@@ -173,7 +173,11 @@ def _why(site: Site, renderer: Renderer, language: str, about: Sequence[Message]
     heard = [
         _row(f"✓ {each['who']} <{each['email']}>: {context.why(words, each['reason'])}") for each in about[0].hears
     ]
-    left = [_row(f"– {each['who']}: {words(each['reason'])}") for each in about[0].not_hears]
+    kinds = site.rules.kinds
+    left = [
+        _row(f"– {each['who']}: {context.why_not(kinds, words, language, each['reason'])}")
+        for each in about[0].not_hears
+    ]
     return [_summed_up(site, renderer, language, about[0]), *heard, *left]
 
 
@@ -216,6 +220,20 @@ def _help(site: Site, addresses: Addresses, words: Callable[[str], str], asked: 
             body = f"/{command.name}"
             rows.append(_row(said, buttons.link(address, body, "" if record else body)))
     return rows
+
+
+def _names(site: Site, asked: Asked) -> list[Row]:
+    """Return what may stand behind the commands here: subtypes, people, teams, stages."""
+    record, rules = asked.record, site.rules
+    if record is None or not asked.person.entitled:
+        return []
+    subtypes = [f"{each.name} {each.label(asked.language)}" for each in rules.kinds.of_record(record.kind)]
+    people = [f"{key} {person.name}" for key, person in site.people.by_key.items()]
+    teams = [f"{key} {team.name}" for key, team in rules.teams.items()]
+    names = [("SUBTYPE", [*subtypes, f"{record.kind}.*"]), ("PERSON, WHO", people[:_LISTED_MAX]), ("TEAM", teams)]
+    if record.kind == LEAD.name:
+        names.append(("NAME", list(rules.lead_stages)))
+    return [_row(f"{what}: {', '.join(known)}") for what, known in names]
 
 
 def _may(command: Command, record: Record | None, site: Site, person: Person) -> bool:

@@ -46,6 +46,13 @@ WHYS = {
     "answered": "it answers their message", "standing": "chose it for every record:",
     "told": "was told of what is taken back",
 }  # fmt: skip
+# Why somebody does not hear, as recipients.py and following.py say it; what comes behind the last two is a subtype.
+WHY_NOTS = (
+    "did it themselves", "wrote it themselves", "does not follow this record", "stands in To or Cc of the mail itself",
+    "mail to the address is suppressed", "wants no mail (delivery: none)", "did not hear of it either",
+    "an outsider never hears of an internal subtype", "the record stood in Bcc: filed quietly",
+    "somebody else mailed it to the customer", "follows, but not", "unfollowed",
+)  # fmt: skip
 FIELD_SHOWN_MAX = 300  # characters
 
 
@@ -247,6 +254,15 @@ def why(words: Callable[[str], str], reason: str) -> str:
     """Return why somebody else hears, as a reader understands it, with the place of the rule."""
     code, _, detail = reason.partition(" ")
     return f"{words(WHYS[code])}{f' {detail}' if detail else ''}" if code in WHYS else reason
+
+
+def why_not(kinds: Kinds, words: Callable[[str], str], language: str, reason: str) -> str:
+    """Return why somebody else does not hear, as a reader understands it."""
+    known = next((each for each in WHY_NOTS if reason == each or reason.startswith(f"{each} ")), "")
+    if not known:
+        return reason
+    named = said_of(kinds, words, language, reason.removeprefix(known).strip())
+    return f"{words(known)} {named}".strip()
 
 
 def _money(renderer: Renderer, language: str, text: str, currency: str) -> str:
