@@ -41,6 +41,8 @@ class Office:
         who = self.site.person(mail.author)
         if mail.to == "gateway":
             return self._to_gateway(mail, who)
+        if mail.to in ("accept", "decline") and self._again(mail, "seen"):
+            self.thing.met.add("a mail to the address of an answer to an offer, repeated")
         return self._inside(mail, who) if who else self._outside(mail)
 
     def _own_tag(self, mail: Mail) -> bool:
@@ -80,7 +82,6 @@ class Office:
     def _offer(self, mail: Mail) -> str:
         """Take a customer's yes or no; "" where there is no open quotation any more."""
         if ("offer", mail.number) in self.thing.taken:
-            self.thing.met.add("an answer to an offer, repeated")
             return "duplicate"
         if self.thing.state not in ("draft", "sent"):
             return ""
@@ -162,7 +163,8 @@ class Office:
         if by_address and mail.commands[0][1:2] == ("*",):
             self.thing.met.add("* to the address of a command")
         try:
-            return self._try(mail.commands, who)
+            greets = mail.to == "send" and any("@" not in word for word in mail.commands[0][1:])
+            return self._try((("send",),) if greets else mail.commands, who)
         except Mistake:
             if not by_address or mail.to not in ("follow", "unfollow"):
                 raise
@@ -242,6 +244,8 @@ class Office:
 
     def _set(self, name: str, value: str) -> None:
         if name in OWN_COMMAND:
+            raise Mistake
+        if name == "amount" and value != "-" and not value.replace(".", "").isdigit():
             raise Mistake
         if name == "title":
             self.thing.title = value
