@@ -70,6 +70,8 @@ COMMANDS = (
 SOCIAL = (NOTE, FOLLOW, UNFOLLOW, ADD, REMOVE, UNDO)  # what also a team's own thread takes
 BY_NAME = {command.name: command for command in COMMANDS}
 _MEANT_NOTE = re.compile(r"[*_>\"'`\s]*[/\\⁄∕](?:note\b|備註)", re.IGNORECASE)
+_WORD = re.compile(r"\s*(?P<word>[^\s:：]+)(?P<rest>.*)", re.DOTALL)
+_HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _BY_WORD = {word: command for command in COMMANDS for word in (command.name, command.chinese)}
 
 
@@ -116,18 +118,18 @@ def needs(command: Command) -> int:
 def split_commands(text: str) -> tuple[tuple[Given, ...], str]:
     """Split the author's own text into the command lines at its top, and what comes after them.
 
-    Empty lines before and between commands are skipped. Full-width letters and slashes are
-    forgiven, and so is a missing space after a Chinese word. A path (`/usr/bin`) is no command.
+    Empty lines before and between commands are skipped. Full-width letters and slashes are forgiven, a colon
+    behind the word, and a missing space after a Chinese word. A path (`/usr/bin`) is no command.
     """
     lines = text.split("\n")
     given: list[Given] = []
     at = 0
     while at < len(lines):
-        line = _looked_at(lines[at])
-        if line and not _looks_given(line):
-            break
-        if line:
-            given.append(_read(line[1:]))
+        if without_unseen(lines[at]).strip():
+            each = _read(lines[at])
+            if each is None:
+                break
+            given.append(each)
         at += 1
     return tuple(given), "\n".join(lines[at:]).strip("\n") if given else text
 
@@ -149,17 +151,29 @@ def _looked_at(line: str) -> str:
     return unicodedata.normalize("NFKC", without_unseen(line)).strip()
 
 
-def _looks_given(line: str) -> bool:
-    word = line[1:].split(maxsplit=1)[0] if line[1:].strip() else ""
-    return line[0] == "/" and word[:1].isalpha() and "/" not in word
-
-
-def _read(line: str) -> Given:
-    word, *arguments = line.split()
-    word = word.lower().rstrip(":：")
-    command = _BY_WORD.get(word)
+def _read(line: str) -> Given | None:
+    """Read a line as a command; what stands behind the word of a note is kept as it was written."""
+    before, *behind = re.split(r"[/／]", line, maxsplit=1)
+    found = _WORD.match(behind[0]) if behind and not without_unseen(before).strip() else None
+    if found is None:
+        return None
+    word, rest = found["word"], found["rest"]
+    name = _looked_at(word).lower()
+    command = _BY_WORD.get(name)
     if command is None:
-        longest = max((w for w in _BY_WORD if not w.isascii() and word.startswith(w)), key=len, default="")
+        if not name[:1].isalpha() or "/" in _looked_at((word + rest).split(maxsplit=1)[0]):
+            return None
+        longest = max((w for w in _BY_WORD if not w.isascii() and name.startswith(w)), key=len, default="")
         if longest:
-            return Given(longest, _BY_WORD[longest], (word[len(longest) :], *arguments))
-    return Given(word, command, tuple(arguments))
+            joined = word[len(longest) :] if word.startswith(longest) else name[len(longest) :]
+            name, command, rest = longest, _BY_WORD[longest], joined + rest
+    rest = rest.lstrip(":：").strip()
+    if command is NOTE:
+        return Given(name, command, (rest,) if rest else ())
+    return Given(name, command, tuple(_argument(each) for each in without_unseen(rest).split()))
+
+
+def _argument(word: str) -> str:
+    """Return a word in ASCII where full-width letters are all that keeps it from it; other words as they stand."""
+    plain = word.translate(_HALF_WIDTH)
+    return plain if plain.isascii() else word

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.records.commands import COMMANDS, FOLLOW, NOTE, UNFOLLOW, split_commands
+from gateway.records.commands import COMMANDS, FOLLOW, NOTE, QUOTE, UNFOLLOW, split_commands
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,16 @@ from gateway.records.commands import COMMANDS, FOLLOW, NOTE, UNFOLLOW, split_com
         ("\n\n/follow\n\n/note\n\nx\n/unfollow", [(FOLLOW, ()), (NOTE, ())], "x\n/unfollow"),
         ("/follow\r\n/note\r\nx", [(FOLLOW, ()), (NOTE, ())], "x"),
         ("x\n/note", [], "x\n/note"),
+        ("/備註 還在比價，先別催（週五）", [(NOTE, ("還在比價，先別催（週五）",))], ""),
+        ("／備註：客戶　Ａ", [(NOTE, ("客戶　Ａ",))], ""),
+        ("/備註客戶：急（今天）", [(NOTE, ("客戶：急（今天）",))], ""),
+        ("/note：foo", [(NOTE, ("foo",))], ""),
+        ("/note:see http://x.example/a", [(NOTE, ("see http://x.example/a",))], ""),
+        ("/note:\nx", [(NOTE, ())], "x"),
+        ("／ＦＯＬＬＯＷ：ｎｏｔｅ", [(FOLLOW, ("note",))], ""),
+        ("/quote 辦公椅（二十張），Ａ案 １００", [(QUOTE, ("辦公椅（二十張），Ａ案", "100"))], ""),
+        ("/備註/客戶\nx", [], "/備註/客戶\nx"),
+        ("/報價/2026/五月.pdf\nx", [], "/報價/2026/五月.pdf\nx"),
         ("/usr/bin/python\nx", [], "/usr/bin/python\nx"),
         ("/\nx", [], "/\nx"),
         ("/ note\nx", [(NOTE, ())], "x"),
