@@ -4,7 +4,7 @@
 `defects`; the octets themselves are kept by whoever called.
 
 *Standards:* RFC 5322 (header, identification fields), RFC 2045–2047 and 2231 (MIME),
-RFC 2183 (disposition), RFC 3676 §4.3 (signature), RFC 7103 (handling malformed mail).
+RFC 2183 (disposition), RFC 3676 §4.1–4.5 (flowed text), RFC 7103 (handling malformed mail).
 """
 
 import binascii
@@ -33,6 +33,8 @@ _FILE_NAME_MAX = 1_000  # characters of an attachment's name that are looked at
 _IDS_MAX = 100
 _ID = re.compile(r"<([!-;=?-~]{1,900})>")
 _CHARSET = re.compile(r"charset\s*=\s*(\"[^\"]{0,80}\"|[^;\s]{1,80})", re.IGNORECASE)
+_FLOWED = re.compile(r";\s*format\s*=\s*\"?flowed", re.IGNORECASE)
+_DELSP = re.compile(r";\s*delsp\s*=\s*\"?yes", re.IGNORECASE)
 AMBIGUOUS = "its structure can be read in more than one way"
 _NESTS = re.compile(rb"boundary=|message/rfc822", re.IGNORECASE)
 _OPAQUE = ("more nested parts than we read", "more parts than we read", "structure cannot be read")
@@ -152,6 +154,7 @@ class _Leaf:
     content_id: str
     attached: bool
     alternative: bool
+    kind: str = ""  # the whole field, with its parameters
 
 
 def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list[_Leaf]:
@@ -253,7 +256,8 @@ def _walk(tree: PyLazyMimePart) -> Iterator[tuple[PyLazyMimePart, bool]]:
 
 
 def _leaf(part: PyLazyMimePart, content: bytes, *, alternative: bool) -> _Leaf:
-    charset = _CHARSET.search(_field(part, "content-type")[:2000])
+    field = _field(part, "content-type")[:2000]
+    charset = _CHARSET.search(field)
     kind = part.content_type.lower().strip()
     if "/" not in kind or len(kind) > 127 or not re.fullmatch(r"[!-~]+", kind):
         kind = "application/octet-stream" if kind else "text/plain"
@@ -265,6 +269,7 @@ def _leaf(part: PyLazyMimePart, content: bytes, *, alternative: bool) -> _Leaf:
         content_id=one_line(part.content_id or "")[:200],
         attached=(part.disposition or "").lower() == "attachment" or bool(part.filename),
         alternative=alternative,
+        kind=field,
     )
 
 
@@ -279,6 +284,8 @@ def _sort(leaves: list[_Leaf], defects: list[str]) -> tuple[str, list[Attachment
         elif leaf.media_type in {"text/plain", "text/html"} and not leaf.attached:
             text, defect = decode_text(leaf.content, leaf.charset)
             defects += [defect] * bool(defect)
+            if leaf.media_type == "text/plain" and _FLOWED.search(leaf.kind):
+                text = _unflowed(text, without_space=bool(_DELSP.search(leaf.kind)))
             (plain if leaf.media_type == "text/plain" else rich).append(text)
         elif leaf.content or leaf.name or leaf.attached:
             attachments.append(Attachment(leaf.name or "unnamed", leaf.media_type, leaf.content, leaf.content_id))
@@ -289,6 +296,27 @@ def _sort(leaves: list[_Leaf], defects: list[str]) -> tuple[str, list[Attachment
     if len(text) > TEXT_MAX:
         defects.append("text is longer than we keep")
     return text[:TEXT_MAX].strip("\n"), attachments, report
+
+
+def _unflowed(text: str, *, without_space: bool) -> str:
+    """Join the lines that a program broke softly, and take away the spaces it stuffed (RFC 3676 §4.1, §4.2, §4.4)."""
+    joined: list[list[str]] = []
+    flows, above = False, 0
+    for line in text.replace("\r\n", "\n").split("\n"):
+        bare = line.lstrip(">")
+        depth = len(line) - len(bare)
+        bare = bare.removeprefix(" ")
+        signature = bare == "-- "
+        soft = bare.endswith(" ") and not signature and not bare.isspace()
+        said = bare[:-1] if soft and without_space else bare
+        if flows and depth == above and bare and not signature:
+            joined[-1].append(said)
+        else:
+            # What the author began with ">" was stuffed, and stays so: it is no quote (RFC 3676 §4.4).
+            stuffed = depth or bare.startswith(">")
+            joined.append([">" * depth, " " if stuffed and bare else "", said])
+        flows, above = soft, depth
+    return "\n".join("".join(pieces) for pieces in joined)
 
 
 def file_name(text: str) -> str:
