@@ -15,7 +15,7 @@ from tests.kit.imap_session import Mail, Mailbox, Refused, Session
 Mode = Literal[
     "", "endless literal", "negative literal", "stray data", "silence", "cut mid-literal",
     "thousands of lines in one read", "wrong UIDVALIDITY", "says a mail twice", "flags before it", "flags after it",
-    "refuses a mail", "leaves a mail out", "millions of short lines",
+    "refuses a mail", "leaves a mail out", "takes a mail away", "millions of short lines",
 ]  # fmt: skip
 CAPABILITIES = "IMAP4rev1 IDLE MOVE UIDPLUS LIST-STATUS NAMESPACE UNSELECT SASL-IR"
 _JUNK = (
@@ -202,6 +202,12 @@ async def _leaves_out(_: Session, __: bytes) -> None:
     pass
 
 
+async def _takes_away(session: Session, answer: bytes) -> None:
+    number = int(answer.split()[1])
+    del session.selected.mails[number - 1]
+    session.line(f"* {number} EXPUNGE")
+
+
 async def _short_lines(session: Session, answer: bytes) -> None:
     for _ in range(2_000):
         session.say(b"* 12\r\n" * 10_000)
@@ -221,5 +227,6 @@ _MISBEHAVIOURS: dict[Mode, Callable[[Session, bytes], Awaitable[None]]] = {
     "flags after it": _flags_after,
     "refuses a mail": _refuses,
     "leaves a mail out": _leaves_out,
+    "takes a mail away": _takes_away,
     "millions of short lines": _short_lines,
 }

@@ -30,6 +30,7 @@ from gateway.store import cards, tables
 from gateway.store.filing import WAITING
 from gateway.store.session import Store
 from gateway.worker import Traffic
+from tests.kit.imap_child import shorten
 
 WORKERS = multiprocessing.get_context("forkserver")
 DEADLINE_S = 120.0
@@ -195,17 +196,22 @@ def _end_when_looked() -> None:
     Watcher._look = look  # type: ignore[method-assign]
 
 
-def _main(folder: Path, kind: Kind, key: str, name: str, hit: int, come: Coming | None) -> None:
+def _main(folder: Path, kind: Kind, key: str, name: str, hit: int, come: Coming | None, seconds: float) -> None:
     import structlog
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     _hasten()
     if name:
         _arm(POINTS[name], hit)
-    asyncio.run(_run(folder, kind, key, come))
+    if seconds:
+        shorten(seconds / 5)
+    try:
+        asyncio.run(_run(folder, kind, key, come, seconds or DEADLINE_S))
+    except TimeoutError:
+        os._exit(LATE)
 
 
-async def _run(folder: Path, kind: Kind, key: str, come: Coming | None) -> None:
+async def _run(folder: Path, kind: Kind, key: str, come: Coming | None, seconds: float) -> None:
     loaded = site.load(folder / "gateway.yaml")
     store = open_site_store(loaded.settings)
     # As a node does that starts on SQLite: the one that held the leases is dead.
@@ -223,15 +229,17 @@ async def _run(folder: Path, kind: Kind, key: str, come: Coming | None) -> None:
         _end_when_looked()
         account = filing_accounts(loaded.settings)[key]
         runs = Watcher(store, loaded, addresses, key, account, lambda: None).run()
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(seconds):
         await runs
-    os._exit(LATE)
 
 
-def run(folder: Path, kind: Kind, key: str = ARCHIVE, name: str = "", hit: int = 0, come: Coming | None = None) -> int:
-    """Run it to its end, or to a point where it dies; return its exit status."""
+def run(
+    folder: Path, kind: Kind, key: str = ARCHIVE, name: str = "", hit: int = 0, come: Coming | None = None,
+    seconds: float = 0.0,
+) -> int:  # fmt: skip
+    """Run it to its end, or to a point where it dies; return its exit status. In `seconds` it must be done."""
     WORKERS.set_forkserver_preload(["tests.kit.mailbox_child"])
-    process = WORKERS.Process(target=_main, args=(folder, kind, key, name, hit, come))
+    process = WORKERS.Process(target=_main, args=(folder, kind, key, name, hit, come, seconds))
     process.start()
     process.join(DEADLINE_S + 30)
     status = process.exitcode
