@@ -5,7 +5,7 @@ what is in force and returns the problems.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,12 +69,18 @@ class Site:
         return _digest(self.settings.folder) != self._seen
 
     def remember(self) -> None:
-        """Keep a copy of the files in force, for commands that run while somebody edits them."""
+        """Keep a copy of the files in force, for commands that run while somebody edits them.
+
+        Files that were edited since they were read are not those in force: they are kept once they are read, and good.
+        """
+        files = {name: _octets(self.settings.folder / name) for name in (people.FILE, rules.FILE)}
+        if _digest_of(files.values()) != self._seen:
+            return
         copies = self.settings.state / IN_FORCE
         copies.mkdir(parents=True, exist_ok=True)
-        for name in (people.FILE, rules.FILE):
+        for name, octets in files.items():
             new = copies / f".{name}"
-            new.write_bytes((self.settings.folder / name).read_bytes())
+            new.write_bytes(octets or b"")
             new.replace(copies / name)
 
     def reload(self) -> Sequence[Problem]:
@@ -123,12 +129,20 @@ def load(path: Path, *, last_good: bool = False) -> Site:
 
 
 def _digest(folder: Path) -> bytes:
+    return _digest_of(_octets(folder / name) for name in (people.FILE, rules.FILE))
+
+
+def _octets(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _digest_of(files: Iterable[bytes | None]) -> bytes:
     digest = hashlib.sha256()
-    for name in (people.FILE, rules.FILE):
-        try:
-            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
-        except OSError:
-            digest.update(b"-")
+    for octets in files:
+        digest.update(b"-" if octets is None else hashlib.sha256(octets).digest())
     return digest.digest()
 
 

@@ -26,8 +26,12 @@ _NAME_MAX = 200  # characters of a display name that are kept
 _SPECIALS = '<>,;:"('
 
 _LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
-# Characters that change how their neighbours are shown: bidi controls and zero-width marks.
-_UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\u061c\ufeff\u00ad]")
+# Characters that change how their neighbours are shown, or are not shown: bidi controls, zero-width marks, joiners and
+# fillers (Hangul's too), marks of annotation, tags.
+_UNSEEN = re.compile(
+    "[\u200b-\u200f\u202a-\u202e\u2060-\u206f\u061c\ufeff\u00ad\u034f\u115f\u1160\u180e\u3164\uffa0\ufff9-\ufffb"
+    "\U000e0001\U000e0020-\U000e007f]"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ FIELD_OCTETS_MAX = 64 * 1024
 _NAME = re.compile(rb"([!-9;-~]{1,76})[ \t]*:")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]{1,76}", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_SHOWN_AS_BLANK = re.compile("[\x00-\x1f\x7f-\x9f]")  # a terminal obeys the upper ones, too
 _LINE = 78
 _WORD_MAX = 900
 
@@ -127,7 +128,7 @@ def one_line(text: str) -> str:
 
     Bidi controls and zero-width marks go too: what is shown is what stands there.
     """
-    return " ".join(_CONTROL.sub(" ", without_unseen(text)).split())
+    return " ".join(_SHOWN_AS_BLANK.sub(" ", without_unseen(text)).split())
 
 
 def text_field(name: str, text: str) -> bytes:

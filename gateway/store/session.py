@@ -210,6 +210,7 @@ def _open(url: str, folder: Path) -> Store:
         return Store(_sqlite(path, "BEGIN IMMEDIATE", 16_000), _sqlite(path, "BEGIN", 4_000), path)
     engine = sa.create_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
+        hide_parameters=True,  # what a statement holds is no business of a log
         pool_size=8,
         max_overflow=4,
         pool_timeout=10,
@@ -222,6 +223,7 @@ def _open(url: str, folder: Path) -> Store:
 def _sqlite(path: Path, begin: str, cache_kib: int) -> sa.Engine:
     engine = sa.create_engine(
         f"sqlite:///{path}",
+        hide_parameters=True,
         poolclass=sa.QueuePool,
         pool_size=8,
         max_overflow=8,

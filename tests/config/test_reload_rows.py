@@ -174,3 +174,12 @@ def test_S03_what_a_node_remembers_can_be_read_by_a_command_beside_a_bad_edit(tm
         beside = load(folder / "gateway.yaml", last_good=True)
         assert the_same(beside.now, site.now)
         assert [each.file for each in beside.notes] == ["rules.yaml"]
+
+
+def test_S03_what_is_kept_is_what_was_read_and_no_later_edit(tmp_path):
+    site = load(write_site(tmp_path / "site") / "gateway.yaml")
+    assert list(site.reload()) == []
+    (site.settings.folder / "rules.yaml").write_text("teams: [", "utf-8")
+    site.remember()
+    before = site.settings.state / "in-force" / "rules.yaml"
+    assert not before.exists() or before.read_text("utf-8") != "teams: ["

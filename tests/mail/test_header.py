@@ -210,3 +210,10 @@ def test_splitting_never_raises_and_the_body_is_a_tail_of_the_mail(content):
     header, body = split_mail(content)
     assert content.endswith(body)
     assert not [text for _, text in header.fields if "\n" in text or "\x00" in text]
+
+
+@pytest.mark.parametrize(
+    "mark", "\u0085\u009b\u180e\u206a\u206f\ufff9\ufffb\U000e0001\U000e0041\u034f\u3164\u115f\u1160\uffa0"
+)
+def test_a_mark_that_nobody_sees_does_not_stand_in_a_line(mark):
+    assert mark not in one_line(f"a{mark}b")

@@ -116,3 +116,11 @@ def test_S02_a_commit_whose_answer_is_lost_is_no_yes_and_the_mail_sent_again_is_
     sa.event.remove(house.store._writer, "commit", committed_and_lost)
     assert smtp.send("a@example.com", [TO], MAIL) == ["250 2.0.0 kept"]
     assert [content for _, _, content in house.kept()] == [MAIL, MAIL], "kept twice, and decided as one: see A14, C19"
+
+
+def test_C24_a_fault_of_the_store_says_nothing_of_what_a_statement_held(store):
+    table = tables.suppression
+    with pytest.raises(sa.exc.IntegrityError) as caught, store.write() as tx:
+        for _ in range(2):
+            tx.execute(sa.insert(table).values(email="x@y.example", reason="CANARY eight percent", at=1))
+    assert "CANARY" not in str(caught.value)
