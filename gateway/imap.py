@@ -138,6 +138,10 @@ class Mailbox:
             await self._do(lambda: self._client.subscribe(wire))
         self._folders.add(name)
 
+    def forget(self, name: str) -> None:
+        """Make a folder again when it is wanted: somebody may have taken it away."""
+        self._folders.discard(name)
+
     async def select(self, name: str) -> Folder:
         """Open a folder and return its state."""
         wire = self._names.wire(name)
@@ -178,18 +182,18 @@ class Mailbox:
             lines = await self._do(
                 lambda at=at: self._client.uid("FETCH", str(uid), f"(UID BODY.PEEK[]<{at}.{PART}>)")  # type: ignore[misc]
             )
-            found = [read for line in lines if (read := read_listed(line)) is not None and read.uid == uid]
-            if not found:
+            read = [each for line in lines if (each := read_listed(line)) is not None and each.uid == uid]
+            part = next((each.octets for each in read if each.octets is not None), None)
+            if part is None:
                 message = f"mail {uid} has gone"
                 raise Refused(message)
-            part = found[0].octets
             if part:
                 yield part
             at += len(part)
             if len(part) < PART:
                 return
-        self._client.protocol.fail("a mail is larger than the server said")
-        raise Broken(self._client.protocol.broken)
+        message = f"mail {uid} is larger than {most} octets, whatever the server says"
+        raise Refused(message)
 
     async def flag(self, uids: Sequence[int], flags: str, *, off: bool = False) -> None:
         """Put flags on mails of the selected folder, or take them off."""

@@ -21,7 +21,8 @@ from gateway.mail.imap import LITERAL
 PART = 1024 * 1024  # octets of a mail that are fetched at once
 _LINE_MAX = 256 * 1024
 _LITERAL_MAX = PART + 64 * 1024
-_ANSWER_MAX = 24 * 1024 * 1024  # octets of all answers to one command
+_ANSWER_MAX = 24 * 1024 * 1024  # octets of all answers to one command, with what each line of them costs
+_LINE_COSTS = 128  # octets that holding a line takes beside its own
 _TAGGED = re.compile(rb"[A-Z]+\d+ (?:OK|NO|BAD)\b")
 STOPPED = aioimaplib.STOP_WAIT_SERVER_PUSH
 FAULTS = (aioimaplib.AioImapException, OSError, ValueError)
@@ -76,6 +77,7 @@ class Wire(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the library
         del self._buffer[: end + 2]
         self._looked = 0
         self._pieces.append(line)
+        self._octets += _LINE_COSTS
         if (match := LITERAL.search(line)) is not None:
             self._literal = int(match[1])
             if not 0 <= self._literal <= _LITERAL_MAX:

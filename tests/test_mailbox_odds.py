@@ -82,14 +82,12 @@ def test_P10_after_a_server_was_out_of_its_mind_every_mail_is_there_once(tmp_pat
 
 
 @pytest.mark.parametrize("mode", ["flags before it", "flags after it"])
-@pytest.mark.xfail(reason="a FETCH answer with flags only stands for the mail, which is kept empty or cut")
 def test_P11_a_mail_that_another_client_marks_meanwhile_arrives_whole(tmp_path, mode):  # noqa: N802
     with HostileImap(MAILS, mode) as server, Fetching(tmp_path, server.port) as fetching:
         assert fetching.fetch() == 0
         assert fetching.arrived() == MAILS
 
 
-@pytest.mark.xfail(reason="progress passes over it, and what is caught up with moves it away unkept")
 def test_P10_a_mail_that_is_left_out_of_an_answer_is_not_lost(tmp_path):  # noqa: N802
     with HostileImap(MAILS, "leaves a mail out", times=1) as server, Fetching(tmp_path, server.port) as fetching:
         assert fetching.fetch() == fetching.fetch() == 0
@@ -108,7 +106,6 @@ def test_P10_what_is_too_large_goes_to_the_failed_folder_and_the_next_is_taken(t
 @pytest.mark.parametrize(
     ("says", "is_"), [(300_000, 2_500_000), (1_000, 1_300_000)], ids=["beyond all", "beyond small"]
 )
-@pytest.mark.xfail(reason="it breaks every connection, for ever")
 def test_P10_what_is_larger_than_the_server_says_stops_nothing(tmp_path, says, is_):  # noqa: N802
     with (
         HostileImap([MAILS[0], mail("large", is_), MAILS[1]]) as server,
@@ -119,7 +116,6 @@ def test_P10_what_is_larger_than_the_server_says_stops_nothing(tmp_path, says, i
         assert {MAILS[0], MAILS[1]} <= set(fetching.arrived())
 
 
-@pytest.mark.xfail(reason="the refusal ends every connection, for ever")
 def test_P10_a_mail_that_the_server_cannot_give_stops_nothing(tmp_path):  # noqa: N802
     with (
         HostileImap(MAILS[:2] + MAILS[3:], "refuses a mail", only=b"(UID 2 ") as server,
@@ -196,7 +192,6 @@ def test_P11_a_mailbox_that_is_made_anew_is_read_from_its_beginning(tmp_path, do
 # ---- somebody else
 
 
-@pytest.mark.xfail(reason="it is remembered as made for as long as the connection lasts")
 def test_P11_a_folder_that_is_deleted_is_made_again(tmp_path):  # noqa: N802
     import asyncio
 
@@ -249,7 +244,6 @@ def test_P11_a_folder_that_is_deleted_is_made_again(tmp_path):  # noqa: N802
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["before", "after"])
-@pytest.mark.xfail(reason="the new card that was not noted as placed is forgotten")
 def test_P11_a_card_that_changes_while_nobody_runs_still_stands_once(tmp_path, point):  # noqa: N802
     dovecot_kit.need()
     with Dovecot(tmp_path / "dovecot", {user: f"pw-{user}" for user in USERS}) as server:

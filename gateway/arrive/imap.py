@@ -13,7 +13,8 @@ told, and again when it goes on.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
 
@@ -21,7 +22,7 @@ from gateway import maillog
 from gateway.alias import Addresses
 from gateway.attend import attend
 from gateway.config import ImapDoor
-from gateway.imap import Mailbox, Refused, account_of, connect
+from gateway.imap import Broken, Mailbox, Refused, account_of, connect
 from gateway.mail.header import split_mail
 from gateway.mail.imap import Folder, Listed
 from gateway.site import Site
@@ -37,6 +38,7 @@ _BATCH = 50  # mails that share a commit
 _TOGETHER = 8 * 1024 * 1024  # octets of mails in memory at once
 _SMALL = 256 * 1024  # octets up to which mails are fetched many at a time
 _MOVED = 500  # mails that are moved by one command
+_STRIKES_MAX = 5  # times a mail may end a connection before it counts as bad
 NO_ENVELOPE = ""  # the recipient of a mail that names no address of ours
 
 
@@ -65,6 +67,7 @@ class Fetcher:
         self._tell = tell
         self._account = account_of(site.settings, door)
         self.name = f"{self._account.name} {door.folder}"
+        self._strikes: Counter[int] = Counter()  # how often a mail ended a connection, by UID
         self._most = (site.settings.smtp or site.settings.lmtp or _Room()).max_size
 
     async def run(self) -> None:
@@ -124,12 +127,15 @@ class Fetcher:
     async def _fetch_new(self, box: Mailbox, folder: Folder) -> bool:
         """Take the next mails in; False if there is none."""
         reached = await self._progress(folder)
-        found = [each for each in await box.listed(f"{reached.uid + 1}:*") if each.uid > reached.uid]
-        if not found:
+        new = [uid for uid in await box.uids(f"UID {reached.uid + 1}:*") if uid > reached.uid]
+        if not new:
             return False
-        await asyncio.to_thread(self._note_waiting, len(found))
-        for group in _grouped(sorted({each.uid: each for each in found}.values(), key=lambda each: each.uid)):
-            fetched = await self._fetch(box, group)
+        await asyncio.to_thread(self._note_waiting, len(new))
+        told = {each.uid: each for each in await box.listed(new)}
+        # What the server leaves out of its answer is there none the less.
+        found = [told.get(uid) or Listed(uid) for uid in new]
+        for group in _grouped(found, self._strikes):
+            fetched = await self._taken(box, group)
             bad = [each.uid for each in fetched if each.octets is None]
             await self._away(box, bad, self._door.failed)
             self._traffic.arriving()
@@ -143,21 +149,47 @@ class Fetcher:
         with self._store.write() as tx:
             mailboxes.went_well(tx, self.name, now_ms(), waiting)
 
-    async def _fetch(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
-        """Return a group of mails; small ones by one command, a large one in parts."""
-        if len(group) > 1 or group[0].size <= _SMALL:
-            found = {each.uid: each.octets for each in await box.listed([each.uid for each in group], _WHOLE)}
-            # One that has gone meanwhile was somebody's own decision.
-            return [Fetched(each.uid, found[each.uid]) for each in group if each.uid in found]
-        large = group[0]
-        if large.size > self._most:
-            maillog.fault("imap", ValueError(f"mail {large.uid} of {self.name} has {large.size} octets"))
-            return [Fetched(large.uid, None)]
+    async def _taken(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
+        """Fetch a group; what ends the connection, or is refused, again and again is bad, and stops nobody else."""
         try:
-            parts = [part async for part in box.octets(large.uid, self._most)]
+            fetched = await self._fetch(box, group)
+        except (Broken, Refused):
+            self._strikes.update(each.uid for each in group)
+            raise
+        for each in group:
+            self._strikes.pop(each.uid, None)
+        return fetched
+
+    async def _fetch(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
+        """Return a group of mails; small ones by one command, a large or a suspected one in parts."""
+        first = group[0]
+        struck = self._strikes[first.uid] >= _STRIKES_MAX and await self._gives_others(box, first.uid)
+        if first.size > self._most or struck:
+            maillog.fault("imap", ValueError(f"mail {first.uid} of {self.name}, {first.size} octets, cannot be taken"))
+            return [Fetched(first.uid, None)]
+        if len(group) == 1 and (first.size > _SMALL or not first.size or self._strikes[first.uid]):
+            return await self._in_parts(box, first.uid)
+        listed = await box.listed([each.uid for each in group], _WHOLE)
+        found = {each.uid: each.octets for each in listed if each.octets is not None}
+        left_out = [each.uid for each in group if each.uid not in found]
+        fetched = [Fetched(each.uid, found[each.uid]) for each in group if each.uid in found]
+        for uid in left_out:
+            fetched += await self._in_parts(box, uid)
+        return fetched
+
+    async def _gives_others(self, box: Mailbox, uid: int) -> bool:
+        """Whether the server gives the mail after this one: then it is the mail that is bad, and not the server."""
+        others = [each for each in await box.uids(f"UID {uid + 1}:*") if each > uid][:1]
+        return any(each.octets is not None for each in await box.listed(others, _BEGINNING))
+
+    async def _in_parts(self, box: Mailbox, uid: int) -> list[Fetched]:
+        """Return one mail; nothing if it has gone, which was somebody's own decision."""
+        try:
+            return [Fetched(uid, b"".join([part async for part in box.octets(uid, self._most)]))]
         except Refused:
+            if await box.uids(f"UID {uid}"):
+                return [Fetched(uid, None)]
             return []
-        return [Fetched(large.uid, b"".join(parts))]
 
     def _keep(self, fetched: Sequence[Fetched], reached: Progress) -> None:
         """Keep mails and note how far we are, in one commit."""
@@ -189,6 +221,7 @@ class Fetcher:
 
 
 _WHOLE = "UID BODY.PEEK[]"
+_BEGINNING = "UID BODY.PEEK[]<0.1000>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +229,15 @@ class _Room:
     max_size: int = 26_214_400
 
 
-def _grouped(found: Sequence[Listed]) -> list[list[Listed]]:
-    """Return mails in groups that fit together, in their order; a large one is alone."""
+def _grouped(found: Sequence[Listed], strikes: Mapping[int, int]) -> list[list[Listed]]:
+    """Return mails in groups that fit together, in their order; a large or a suspected one is alone."""
     groups: list[list[Listed]] = []
     octets = 0
     for each in found:
         last = groups[-1] if groups else []
         full = not last or len(last) >= _BATCH or octets + each.size > _TOGETHER
-        if full or each.size > _SMALL or last[-1].size > _SMALL:
+        alone = [one for one in (each, *last[-1:]) if one.size > _SMALL or not one.size or strikes.get(one.uid)]
+        if full or alone:
             groups.append([])
             octets = 0
         groups[-1].append(each)

@@ -16,6 +16,8 @@ from lxml.etree import LxmlError
 
 HTML_MAX = 200_000  # characters that are looked at
 DEPTH_MAX = 200
+_LAID_OUT_MAX = 10_000_000  # cells of a table times its characters: as wide as its widest cell is every row
+_SPACING = re.compile(r"(?<![\w-])(?:margin|padding)[a-z-]*\s*:[^;]*;?", re.IGNORECASE)
 # A line of its own where a client begins what it quotes without marking it; mail/quoting.py knows it.
 QUOTE_BEGINS = "\u2063\u2063\u2063"
 _CONFIG = ParserConfig(css=CSS_PROFILES["strict"], display_links=False, display_images=False)
@@ -54,11 +56,24 @@ def html_to_text(html: str) -> str:
         for element in [each for each in tree.iter() if _is_hidden(each)]:
             element.drop_tree()
         _mark_quotes(tree)
+        _flatten(tree)
         text = _with_marks(Inscriptis(tree, _CONFIG).get_text())
     except (LxmlError, ValueError, RecursionError, AssertionError, AttributeError, TypeError):
         # What nobody could lay out may hold anything, hidden or quoted, in any order: none of it is the author's.
         text = QUOTE_BEGINS + "\n" + _MARKUP.sub(" ", html)
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def _flatten(tree: lxml.html.HtmlElement) -> None:
+    """Take away what would be laid out as millions of blanks: margins, and wide tables."""
+    for each in tree.iter():
+        if isinstance(each.tag, str) and "style" in each.attrib:
+            each.set("style", _SPACING.sub("", each.get("style")[:2000]))
+    for table in list(tree.iter("table")):
+        cells = sum(1 for _ in table.iter("td", "th"))
+        if cells * sum(map(len, table.itertext())) > _LAID_OUT_MAX:
+            for part in list(table.iter("table", "thead", "tbody", "tfoot", "tr", "td", "th")):
+                part.tag = "div"
 
 
 def _mark_quotes(tree: lxml.html.HtmlElement) -> None:

@@ -14,16 +14,18 @@ from imapclient import imap_utf7
 from gateway.mail.header import split_mail
 
 LITERAL = re.compile(rb"\{([+-]?\d+)\+?\}\Z")
-_UID = re.compile(rb"\bUID (\d+)", re.IGNORECASE)
-_SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)", re.IGNORECASE)
+_DIGITS = 20
+# No number of a server has more digits: what has is none.
+_UID = re.compile(rb"\bUID (\d{1,19})\b", re.IGNORECASE)
+_SIZE = re.compile(rb"\bRFC822\.SIZE (\d{1,19})\b", re.IGNORECASE)
 _FLAGS = re.compile(rb"\bFLAGS \(([^)]*)\)", re.IGNORECASE)
 _DATE = re.compile(rb'\bINTERNALDATE "([^"]+)"', re.IGNORECASE)
-_STATUS_ITEM = re.compile(rb"([A-Z]+) (\d+)", re.IGNORECASE)
+_STATUS_ITEM = re.compile(rb"([A-Z]+) (\d{1,19})\b", re.IGNORECASE)
 _LIST = re.compile(
     rb'LIST \(([^)]*)\) (?:"(?P<delimiter>(?:\\.|[^"])*)"|NIL) (?P<name>.*)\Z', re.IGNORECASE | re.DOTALL
 )
-_APPENDED = re.compile(rb"APPENDUID (\d+) (\d+)", re.IGNORECASE)
-_QUOTA = re.compile(rb"STORAGE (\d+) (\d+)", re.IGNORECASE)
+_APPENDED = re.compile(rb"APPENDUID (\d{1,19}) (\d{1,19})\b", re.IGNORECASE)
+_QUOTA = re.compile(rb"STORAGE (\d{1,19}) (\d{1,19})\b", re.IGNORECASE)
 _OWN = re.compile(rb'NAMESPACE \(\("((?:\\.|[^"])*)"', re.IGNORECASE)
 # An answer is a line, or the pieces of one with literals in it: line, literal, line, …
 Answer = bytes | tuple[bytes, ...]
@@ -41,13 +43,13 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A mail in a folder: what was asked of it."""
+    """A mail in a folder: what was told of it; `octets` is None where its octets were not."""
 
     uid: int
     size: int = 0
     flags: frozenset[str] = frozenset()
     at: datetime | None = None
-    octets: bytes = b""
+    octets: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def read_names(answers: Iterable[Answer], known: Names) -> Names:
     for answer in answers:
         text = joined(answer)
         if (found := _LIST.match(text)) is not None and found["delimiter"]:
-            delimiter = found["delimiter"].decode("ascii", "replace").lstrip("\\")[:1] or delimiter
+            delimiter = _unescaped(found["delimiter"]).decode("ascii", "replace")[:1] or delimiter
         if (own := _OWN.match(text)) is not None:
             prefix = own[1].decode("ascii", "replace")
     return Names(delimiter, prefix)
@@ -129,9 +131,9 @@ def _folder(name: str, items: bytes) -> Folder:
 def read_selected(answers: Iterable[Answer], name: str) -> Folder | None:
     """Return the state of a folder that was selected; None where it tells no UIDVALIDITY."""
     text = b"\n".join(joined(answer) for answer in answers)
-    validity = re.search(rb"UIDVALIDITY (\d+)", text)
-    following = re.search(rb"UIDNEXT (\d+)", text)
-    exists = re.search(rb"(\d+) EXISTS", text)
+    validity = re.search(rb"UIDVALIDITY (\d{1,19})\b", text)
+    following = re.search(rb"UIDNEXT (\d{1,19})\b", text)
+    exists = re.search(rb"\b(\d{1,19}) EXISTS", text)
     numbers = (int(found[1]) if found else 0 for found in (validity, following, exists))
     return Folder(name, *numbers) if validity else None
 
@@ -140,7 +142,7 @@ def read_uids(answers: Iterable[Answer]) -> list[int]:
     """Return the UIDs that SEARCH found, in their order."""
     texts = [joined(answer) for answer in answers]
     words = b" ".join(text for text in texts if text[:6].upper() == b"SEARCH").split()
-    return sorted({int(word) for word in words if word.isdigit()})
+    return sorted({int(word) for word in words if word.isdigit() and len(word) < _DIGITS})
 
 
 def read_listed(answer: Answer) -> Listed | None:
@@ -155,10 +157,10 @@ def read_listed(answer: Answer) -> Listed | None:
     return Listed(int(uid[1]), int(size[1]) if size else 0, names, _moment(at[1]) if at else None, octets)
 
 
-def _quoted_body(text: bytes) -> bytes:
-    """Return a body that the server gave as a quoted string: a short or an empty one."""
+def _quoted_body(text: bytes) -> bytes | None:
+    """Return a body that the server gave as a quoted string, a short or an empty one; None where it gave none."""
     found = re.search(rb'BODY\[[^\]]*\](?:<\d+>)? "((?:\\.|[^"\\])*)"', text, re.IGNORECASE)
-    return _unescaped(found[1]) if found else b""
+    return _unescaped(found[1]) if found else None
 
 
 def _moment(text: bytes) -> datetime | None:
@@ -180,9 +182,9 @@ def read_quota(answers: Iterable[Answer]) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def message_id_of(header: bytes) -> str:
+def message_id_of(header: bytes | None) -> str:
     """Return the id in the Message-ID field of a header, without its brackets, or ""."""
-    return split_mail(header)[0].first("message-id").strip().removeprefix("<").removesuffix(">")
+    return split_mail(header or b"")[0].first("message-id").strip().removeprefix("<").removesuffix(">")
 
 
 def uid_set(uids: Sequence[int]) -> str:

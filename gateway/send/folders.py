@@ -33,6 +33,8 @@ IDLE_S = 2.0  # the longest sleep, for what nobody wakes us for
 PATIENCE_MS = 15 * 60_000
 _KEYWORD = re.compile(r"[^A-Za-z0-9._-]")
 _IDS = "UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
+STAGES = "Replygate/Stages/"
+_CARD = re.compile(r"card\.[0-9a-f]{24}@")
 _AT_ONCE = 500  # mails whose Message-IDs are asked for at once
 
 Told = Callable[[Transaction, str, str, bool], None]
@@ -86,6 +88,7 @@ class Filer:
             self._ids.clear()
             if self._key != ARCHIVE:
                 await self._furnish(box)
+                await self._sweep(box)
             while True:
                 self._woken.clear()
                 worked = await self._file(box)
@@ -106,7 +109,7 @@ class Filer:
         """Make the folders into which cards are moved, also those where none stands yet."""
         await box.make(INBOX)
         for stage in (*self._site.rules.lead_stages, "won", "lost"):
-            await box.make(f"Replygate/Stages/{stage.replace('/', '-')}")
+            await box.make(f"{STAGES}{stage.replace('/', '-')}")
 
     # ---- messages
 
@@ -149,10 +152,19 @@ class Filer:
                 return Filed(each, "sent", "it stands there already", uid)
             flags = " ".join(filter(None, ("\\Seen" if each.seen else "", _KEYWORD.sub("-", each.subtype))))
             octets = each.header + b"\r\n" + await asyncio.to_thread(self._body, each.body_id)
-            _, uid = await box.append(each.folder, octets, flags, each.at)
+            uid = await self._append(box, each.folder, octets, flags, each.at)
         except Refused as refused:
             return self._again(each, str(refused))
         return Filed(each, "sent", "filed", uid or None)
+
+    async def _append(self, box: Mailbox, folder: str, octets: bytes, flags: str, at: int) -> int:
+        """Append a mail; into a folder that somebody took away, once it is made again."""
+        try:
+            return (await box.append(folder, octets, flags, at))[1]
+        except Refused:
+            box.forget(folder)
+            await box.make(folder)
+            return (await box.append(folder, octets, flags, at))[1]
 
     async def _there(self, box: Mailbox, folder: str, message_id: str) -> int:
         await box.select(folder)
@@ -172,13 +184,27 @@ class Filer:
                 await box.make(each.folder)
                 await box.select(each.folder)
                 if not await box.find(each.message_id):
-                    await box.append(each.folder, each.octets, "lead.card", now_ms())
+                    await self._append(box, each.folder, each.octets, "lead.card", now_ms())
             if each.placed_folder and (each.placed_folder, each.placed_id) != (each.folder, each.message_id):
                 with contextlib.suppress(Refused):  # somebody took the folder away
                     await box.select(each.placed_folder)
                     await box.delete(await box.find(each.placed_id))
             await asyncio.to_thread(self._placed, each)
         return len(waiting)
+
+    async def _sweep(self, box: Mailbox) -> None:
+        """Take away cards that nobody knows any more: a node ended after it had put them there."""
+        for folder in await box.folders(f"{STAGES}*"):
+            if folder.messages:
+                await box.select(folder.name)
+                ids = {each.uid: message_id_of(each.octets) for each in await box.listed("1:*", _IDS)}
+                ours = {uid: message_id for uid, message_id in ids.items() if _CARD.match(message_id)}
+                known = await asyncio.to_thread(self._known, list(ours.values()))
+                await box.delete([uid for uid, message_id in ours.items() if message_id not in known])
+
+    def _known(self, message_ids: Sequence[str]) -> set[str]:
+        with self._store.read() as tx:
+            return cards.known(tx, self._key, message_ids)
 
     def _cards(self) -> list[Card]:
         with self._store.read() as tx:

@@ -10,6 +10,8 @@ from gateway.store.content import insert_new
 from gateway.store.session import Transaction
 from gateway.store.tables import card, record
 
+_AT_ONCE = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -74,6 +76,17 @@ def placed(tx: Transaction, account: str, record_id: int, folder: str, message_i
     """Note where a card stands now, and as which mail."""
     where = (card.c.account == account, card.c.record_id == record_id)
     tx.execute(sa.update(card).where(*where).values(placed_folder=folder, placed_id=message_id))
+
+
+def known(tx: Transaction, account: str, message_ids: Sequence[str]) -> set[str]:
+    """Return which of these mails are cards of an account, as they stand or as they will."""
+    found: set[str] = set()
+    for at in range(0, len(message_ids), _AT_ONCE):
+        some = list(message_ids[at : at + _AT_ONCE])
+        either = sa.or_(card.c.message_id.in_(some), card.c.placed_id.in_(some))
+        for row in tx.execute(sa.select(card.c.message_id, card.c.placed_id).where(card.c.account == account, either)):
+            found |= {row.message_id, row.placed_id}
+    return found
 
 
 def standing(tx: Transaction, account: str, message_ids: Sequence[str]) -> dict[str, tuple[int, str]]:

@@ -41,7 +41,7 @@ def account(port: int, folder: Path) -> Account:
 async def at_once(box: Mailbox) -> list[bytes]:
     """Fetch all mails by one command."""
     await box.select("INBOX")
-    found = {each.uid: each.octets for each in await box.listed("1:*", "UID BODY.PEEK[]")}
+    found = {each.uid: each.octets for each in await box.listed("1:*", "UID BODY.PEEK[]") if each.octets is not None}
     return [found[uid] for uid in sorted(found)]
 
 

@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant("gateway/decide/serve.py", "    return asked or shown or messages.any_note(tx, (*mail.in_reply_to, *mail.references))", "    return asked or shown", "an answer to a note is a note in every thread", (STAY,)),
     Mutant("gateway/decide/serve.py", "    return asked or shown or ", "    return asked or ", "a note handed over once for each recipient is one everywhere", (STAY,)),
     Mutant("gateway/decide/serve.py", "    return bool(ours) or (mail.author is not None and desk.addresses.owns(mail.author.address))", "    return bool(ours)", "our own mail that comes back is dropped", (LOOPS,)),
-    Mutant("gateway/decide/serve.py", '    if len(incoming.mail.header.all("received")) > HOPS_MAX:', "    if False:", "mail that goes round in circles is held", (LOOPS,)),
+    Mutant("gateway/decide/serve.py", '    if incoming.arrival.door != FOLDER and len(incoming.mail.header.all("received")) > HOPS_MAX:', "    if False:", "mail that goes round in circles is held", (LOOPS,)),
     Mutant("gateway/decide/quoted.py", '        return replace(said, details=replace(said.details, inside="it quotes an internal note"))', "        return said", "a quote posted where nobody outside hears never leaves later", (STAY,)),
     Mutant("gateway/decide/quoted.py", "bool(where.record.customer.emails) or any(follower.outsider", "any(follower.outsider", "a customer may come to hear", (STAY,)),
     Mutant("gateway/decide/quoted.py", "    texts = [said.text, *(text for each in said.attachments for text in _texts_in(each, mails))]", "    texts = [said.text]", "a note in an attachment is seen", (STAY,)),

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from gateway.mail.html import html_to_text
 from gateway.mail.parse import parse
 from gateway.mail.quoting import split_reply
 from tests.kit.work import calls, yards
@@ -62,3 +63,17 @@ def test_C03_four_times_the_text_is_four_times_the_work():
     for text, _ in TEXTS:
         few, many = (calls(lambda long=text * times: split_reply(long)) for times in (250, 1_000))
         assert many <= 5 * few, text
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<p style="margin-top:1000000em">a' * 200,
+        "<table><tr><td>" + "x" * 100_000 + "</td><td>y</td></tr>" + "<tr><td>a<td>b" * 7_000,
+        '<div style="padding-left:900000px">a' * 200,
+    ],
+)
+def test_C02_a_small_page_is_laid_out_into_no_large_text(html):
+    text = html_to_text(html)
+    assert len(text) < 1_000_000
+    assert "a" in text

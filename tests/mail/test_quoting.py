@@ -187,10 +187,12 @@ OWN = st.tuples(
 QUOTED = st.lists(st.sampled_from(ANYTHING), min_size=1, max_size=9).map("\n".join)
 RICHLY = st.recursive(
     st.sampled_from(ANYTHING).map(lambda line: f"<div>{escape(line)}</div>"),
-    lambda inside: st.lists(inside, min_size=1, max_size=4).map("".join)
-    | st.tuples(st.sampled_from(list(RICH.values())), inside).map(lambda both: both[0](both[1]))
-    | inside.map(lambda each: f"<blockquote>{each}</blockquote>")
-    | inside.map(lambda each: f"<table><tr><td>{each}</td><td>{each}</td></tr></table>"),
+    lambda inside: (
+        st.lists(inside, min_size=1, max_size=4).map("".join)
+        | st.tuples(st.sampled_from(list(RICH.values())), inside).map(lambda both: both[0](both[1]))
+        | inside.map(lambda each: f"<blockquote>{each}</blockquote>")
+        | inside.map(lambda each: f"<table><tr><td>{each}</td><td>{each}</td></tr></table>")
+    ),
     max_leaves=8,
 )
 
@@ -247,7 +249,8 @@ def test_lines_broken_softly_are_one(parameters, body, text):
 
 
 @pytest.mark.parametrize(
-    "style", ["-webkit-text-stroke-width: 0px", "border-width:0", "min-height:0", "fill-opacity:0", "margin: 0;height: 20px"]
+    "style",
+    ["-webkit-text-stroke-width: 0px", "border-width:0", "min-height:0", "fill-opacity:0", "margin: 0;height: 20px"],
 )
 def test_a_style_that_hides_nothing_hides_nothing(style):
     assert html_to_text(f'<div style="color:red; {style}">Fine.</div>') == "Fine."
