@@ -36,6 +36,8 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"<[^<>]*>")
+_QUERY = re.compile(r"@[^{};]*(?:;|\{(?:[^{}]|\{[^{}]*\})*\}?)|/\*.*?\*/", re.DOTALL)
+_RULE = re.compile(r"(?P<names>[^{}]{1,4000})\{(?P<said>[^{}]*)\}")
 _UNSHOWN = ("script", "style", "title", "head", "template", "noscript", "object", "svg", "math")
 _HIDING = re.compile(
     r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|opacity\s*:\s*0(?![.\d])"
@@ -53,7 +55,8 @@ def html_to_text(html: str) -> str:
     html = _not_too_deep(html[:HTML_MAX].replace("\x00", ""))
     try:
         tree = lxml.html.fromstring(f"<html><body>{html}</body></html>")
-        for element in [each for each in tree.iter() if _is_hidden(each)]:
+        hiding = _hiding_names(tree)
+        for element in [each for each in tree.iter() if _is_hidden(each, hiding)]:
             element.drop_tree()
         _mark_quotes(tree)
         _flatten(tree)
@@ -126,14 +129,37 @@ def _with_marks(text: str) -> str:
     return "\n".join(lines)
 
 
-def _is_hidden(element: lxml.html.HtmlElement) -> bool:
+def _hiding_names(tree: lxml.html.HtmlElement) -> frozenset[str]:
+    """Return the classes (`.x`), ids (`#x`) and elements (`x`) that a style sheet of the mail hides.
+
+    Only rules for every screen: what a query hides on some, others see.
+    """
+    sheet = _QUERY.sub("", " ".join(each.text or "" for each in tree.iter("style"))[:HTML_MAX])
+    return frozenset(
+        name.strip().rpartition(" ")[2].lower()
+        for rule in _RULE.finditer(sheet)
+        if _HIDING.search(rule["said"][:2000])
+        for name in rule["names"][-2000:].split(",")
+    )
+
+
+def _is_hidden(element: lxml.html.HtmlElement, hiding: frozenset[str]) -> bool:
     if not isinstance(element.tag, str):  # a comment
         return False
     if element.getparent() is None or element.tag in ("html", "body"):
         return False
+    if hiding and not hiding.isdisjoint(_names(element)):
+        return True
     return (
         element.tag in _UNSHOWN or "hidden" in element.attrib or bool(_HIDING.search(element.get("style", "")[:2000]))
     )
+
+
+def _names(element: lxml.html.HtmlElement) -> list[str]:
+    """Return by what a style sheet may name an element: `x`, `.class`, `#id`, `x.class`."""
+    tag = element.tag.lower()
+    classes = [f".{each.lower()}" for each in element.get("class", "")[:2000].split()]
+    return [tag, f"#{element.get('id', '').lower()}", *classes, *(tag + each for each in classes)]
 
 
 def _not_too_deep(html: str) -> str:
