@@ -1,7 +1,6 @@
 """Row P10: an IMAP server out of its mind costs an error and a bounded time, never memory, never a mail."""
 
 import asyncio
-import os
 
 import pytest
 
@@ -58,7 +57,6 @@ def test_P10_what_is_only_strange_brings_the_right_mails(tmp_path, mode, fetch):
     assert found.mib < MOST_MIB
 
 
-@pytest.mark.skipif(not os.environ.get("REPLYGATE_FULL"), reason="takes most of a minute: REPLYGATE_FULL=1")
 def test_P10_many_short_lines_cost_no_more_than_their_octets(tmp_path):  # noqa: N802
     with HostileImap(MAILS, "millions of short lines", times=1) as server:
         found = client(server.port, tmp_path, at_once, 60.0)
