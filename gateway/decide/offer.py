@@ -34,7 +34,8 @@ def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     if incoming.automatic:
         return Settled("done", "automatic", incoming.automatic, record.id)
     scope = f"record:{record.id}:{where.action}"
-    if record.state not in _OPEN and _was_taken(tx, incoming, scope):
+    digest = incoming.mail.body_digest
+    if record.state not in _OPEN and messages.had_effect(tx, scope, incoming.original_id, digest):
         return Settled("done", "duplicate", "the same answer was taken already", record.id)
     if where.role != "customer" or record.kind != QUOTATION.name or record.state not in _OPEN:
         return thread.write(tx, desk, incoming, replace(where, action=""))

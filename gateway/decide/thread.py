@@ -13,6 +13,7 @@ from gateway.decide.place import Incoming, Place, addressed, keep_aside, keep_ch
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
 from gateway.mail.quoting import begins_quoted, split_reply, without_quotes
+from gateway.records.commands import NOTE as NOTE_COMMAND
 from gateway.records.commands import Given, asks_note, split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
 from gateway.records.record import CUSTOMER, Choice
@@ -38,6 +39,13 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     is_note = incoming.note or where.action == NOTE.name or asks_note(given)
     wish: Wish = "note" if is_note else "command" if given else "discussion"
     decided = _decide(tx, desk, incoming, where, wish)
+    if (
+        decided.name == "accept"
+        and not incoming.recipient.released
+        and any(e.command is not NOTE_COMMAND for e in given)
+    ):
+        # A note may command too: it must be as new, and as surely meant for this record, as any command.
+        decided = machine.why_not(incoming, "command", named=means(desk, incoming, where.record)) or decided
     if decided.name == "accept" and incoming.identity.person is None and asks_note(split_commands(reply.text)[0]):
         # One of our own people, it seems, at an address we do not know: what they mean for those inside stays here.
         decided = decided if incoming.recipient.released else hold("not a person", "an outsider's mail is never a note")
@@ -164,7 +172,12 @@ def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_n
     identity, mail = incoming.identity, incoming.mail
     named = [mailbox.address for mailbox in (*mail.to, *mail.cc)]
     outside = [address for address in named if not desk.addresses.owns(address)]
-    added = () if is_note or incoming.automatic else _newcomers(tx, desk, incoming, where, [a.key for a in outside])
+    quiet = _in_bcc(desk, incoming, where)
+    added = (
+        ()
+        if is_note or incoming.automatic or quiet
+        else _newcomers(tx, desk, incoming, where, [a.key for a in outside])
+    )
     how = identity.how or ("reply address" if where.tag == "own" else "released" if incoming.recipient.released else "")
     answered = ""
     parent = where.parent
@@ -192,7 +205,7 @@ def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_n
                 added=added,
                 authenticated=how,
                 answered=answered,
-                quiet=_in_bcc(desk, incoming, where),
+                quiet=quiet,
                 results=tuple(str(each) for each in identity.results),
             ),
         ),

@@ -286,6 +286,11 @@ def claim_effect(
     return "other body" if digests else "new"
 
 
+def had_effect(tx: Transaction, scope: str, original_id: str, body_digest: bytes) -> bool:
+    """Whether a mail had its effect in `scope`; nothing is noted."""
+    return body_digest in tx.execute(_EFFECTS, {"in_scope": scope, "of_id": original_id[:1000]}).scalars().all()
+
+
 def effect_made(tx: Transaction, scope: str, original_id: str, body_digest: bytes, record_id: int) -> None:
     """Note which record the effect of a mail made."""
     where = (effect.c.scope == scope, effect.c.original_id == original_id[:1000], effect.c.body_digest == body_digest)

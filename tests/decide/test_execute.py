@@ -237,7 +237,7 @@ def test_a_second_yes_changes_nothing(made):
     ("text", "has"),
     [
         ("/show", ["120,000", "ACME <wang@acme.example>"]), ("/查看", ["120,000"]), ("/followers", ["建立者", "rules.yaml:"]),
-        ("/訂閱者", ["賈小姐"]), ("/why", ["did it themselves"]), ("/list", ["S00001", "chairs"]), ("/列表", ["S00001"]),
+        ("/訂閱者", ["賈小姐"]), ("/why", ["是本人的動作"]), ("/list", ["S00001", "chairs"]), ("/列表", ["S00001"]),
         ("/help", ["/confirm", "/確認"]), ("/說明", ["/note"]), ("/history", ["報價單建立"]),
     ],
 )  # fmt: skip

@@ -509,3 +509,19 @@ def test_what_is_no_value_of_a_field_is_refused(made, text):
 def test_a_team_is_known_by_its_name(made):
     made.write(CHIA, S, "/assign b\n/team 銷售團隊")
     assert record(made, "S00001").team == "sales"
+
+
+@pytest.mark.parametrize(
+    ("to", "head", "cause"),
+    [("friend@elsewhere.example", "", "not named"), (S, "Date: Mon, 05 Oct 2020 10:00:00 +0800", "old")],
+)
+def test_a14_a_note_that_commands_is_guarded_like_any_command(made, to, head, cause):
+    mail = f"From: {CHIA}\r\nTo: {to}\r\nSubject: x\r\nMessage-ID: <g@x>\r\n{head}{chr(13) + chr(10) if head else ''}\r\n/note\r\n/confirm\r\ninside\r\n"
+    assert made.take(mail.encode(), S, peer="192.0.2.1", return_path=CHIA) == ("held", cause)
+    assert record(made, "S00001").state == "draft"
+
+
+def test_who_gets_a_mail_with_the_record_in_bcc_does_not_follow(made):
+    mail = f"From: {A}\r\nTo: friend@elsewhere.example\r\nSubject: x\r\nMessage-ID: <b@x>\r\n\r\nhello\r\n"
+    assert made.take(mail.encode(), S, peer="192.0.2.1", return_path=A) == ("posted", "")
+    assert "friend@elsewhere.example" not in made.choices()

@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 from aiosmtpd.smtp import SMTP
 
+from tests.kit import bench_mailboxes
 from tests.kit.client import load, stuffed
 from tests.kit.node import ENVIRONMENT, ROOT, Node, peak_memory_mib, replygate, write_site
 
@@ -227,8 +228,12 @@ def _latency(setup: Setup, followers: int, before: int, refs: list[str]) -> tupl
 def main() -> None:
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="*", default=["accept", "five", "fifty", "large"], help="accept, five, fifty, large"
+        "what",
+        nargs="*",
+        default=["accept", "five", "fifty", "large"],
+        help="accept, five, fifty, large; of mailboxes fetch, filing, look, looks",
     )
+    parser.add_argument("--mailbox-mails", type=int, default=10_000)
     parser.add_argument("--mails", type=int, default=600)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
@@ -242,6 +247,10 @@ def main() -> None:
             "fifty": lambda: throughput(folder / "fifty", 50, count // 4),
             "hundred": lambda: throughput(folder / "hundred", 5, count, 100, 1000),
             "large": lambda: throughput(folder / "large", 5, count, 100_000, 1000),
+            "fetch": lambda: bench_mailboxes.fetch(folder / "fetch", chosen.mailbox_mails),
+            "filing": lambda: bench_mailboxes.filing(folder / "filing", chosen.mailbox_mails // 5),
+            "look": lambda: bench_mailboxes.looks(folder / "look", 10, chosen.mailbox_mails),
+            "looks": lambda: bench_mailboxes.looks(folder / "looks", 2_000, 10),
         }
         for what in chosen.what:
             results[what] = runs[what]()
