@@ -57,7 +57,7 @@ MUTANTS = (
     Mutant("gateway/decide/thread.py", "    is_note = incoming.note or where", "    is_note = where", "the answer to a note is a note", (STAY,)),
     Mutant("gateway/decide/thread.py", "    checked = said if is_note else careful(", "    checked = said if True else careful(", "a text that quotes a note is asked about", (STAY,)),
     Mutant("gateway/decide/thread.py", '    text = desk.addresses.untagged("\\n".join([*command.note_words(given), text]).strip("\\n"))', '    text = "\\n".join([*command.note_words(given), text]).strip("\\n")', "no reader's tag stands in a text", (RECEIVE,)),
-    Mutant("gateway/decide/thread.py", "    added = () if is_note or incoming.automatic else", "    added = () if incoming.automatic else", "a note's Cc makes nobody a follower", (STAY,)),
+    Mutant("gateway/decide/thread.py", "    adds = not (is_note or incoming.automatic or quiet)", "    adds = not (incoming.automatic or quiet)", "a note's Cc makes nobody a follower", (STAY,)),
     Mutant("gateway/decide/thread.py", "incoming.identity.person is None and asks_note(split_commands(reply.text)[0]):", "False:", "an outsider's /note is no discussion", (STAY,)),
     Mutant("gateway/decide/place.py", "        parent = None  # an outsider", "        pass  # an outsider", "an outsider cannot answer what no outsider was shown", (STAY,)),
     Mutant("gateway/decide/place.py", '    return "own" if identity.email in owned else "other"', '    return "own"', "a tag in another's hands grants nothing", (ROWS,)),
