@@ -39,11 +39,8 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     is_note = incoming.note or where.action == NOTE.name or asks_note(given)
     wish: Wish = "note" if is_note else "command" if given else "discussion"
     decided = _decide(tx, desk, incoming, where, wish)
-    if (
-        decided.name == "accept"
-        and not incoming.recipient.released
-        and any(e.command is not NOTE_COMMAND for e in given)
-    ):
+    commands = any(each.command is not NOTE_COMMAND for each in given)
+    if decided.name == "accept" and commands and not incoming.recipient.released:
         # A note may command too: it must be as new, and as surely meant for this record, as any command.
         decided = machine.why_not(incoming, "command", named=means(desk, incoming, where.record)) or decided
     if decided.name == "accept" and incoming.identity.person is None and asks_note(split_commands(reply.text)[0]):
@@ -173,11 +170,8 @@ def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_n
     named = [mailbox.address for mailbox in (*mail.to, *mail.cc)]
     outside = [address for address in named if not desk.addresses.owns(address)]
     quiet = _in_bcc(desk, incoming, where)
-    added = (
-        ()
-        if is_note or incoming.automatic or quiet
-        else _newcomers(tx, desk, incoming, where, [a.key for a in outside])
-    )
+    adds = not (is_note or incoming.automatic or quiet)
+    added = _newcomers(tx, desk, incoming, where, [a.key for a in outside]) if adds else ()
     how = identity.how or ("reply address" if where.tag == "own" else "released" if incoming.recipient.released else "")
     answered = ""
     parent = where.parent
