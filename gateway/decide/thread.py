@@ -225,6 +225,9 @@ def _newcomers(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, na
     if identity.person is None or not identity.authenticated or where.record.kind == TEAM:
         return ()
     known = {email for follower in where.followers for email in follower.emails}
+    # Who unfollowed is no newcomer: a Cc does not bring them back.
+    chosen = {each.who for each in followers.choices_on(tx, where.record.id)}
+    known |= chosen | (set(where.record.customer.emails) if CUSTOMER in chosen else set())
     new = [each for each in dict.fromkeys(named) if each not in known and desk.site.people.person(each) is None]
     for email in new[:ADDED_MAX]:
         who = CUSTOMER if where.record.customer.owns(email) else email

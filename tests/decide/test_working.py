@@ -525,3 +525,11 @@ def test_who_gets_a_mail_with_the_record_in_bcc_does_not_follow(made):
     mail = f"From: {A}\r\nTo: friend@elsewhere.example\r\nSubject: x\r\nMessage-ID: <b@x>\r\n\r\nhello\r\n"
     assert made.take(mail.encode(), S, peer="192.0.2.1", return_path=A) == ("posted", "")
     assert "friend@elsewhere.example" not in made.choices()
+
+
+def test_who_unfollowed_does_not_come_back_by_a_cc(made):
+    made.write(A, S, "/add other@x.example")
+    made.write("other@x.example", made.tagged("S00001", "other@x.example", "unfollow"), "")
+    made.write(A, S, "hello", head="Cc: other@x.example, new@x.example")
+    assert made.choices()["other@x.example"].without == ("*",)
+    assert made.choices()["new@x.example"].subtypes == ("discussion",)
