@@ -67,10 +67,15 @@ def test_a_node_on_postgresql_attends_to_many_accounts(tmp_path, server, postgre
     office.node.replygate("migrate")
     with office.node:
         ref = office.quotation()
-        until(lambda: office.mails("archive", f"Quotations/{ref}"), "the archive")
-        until(lambda: office.mails("chia", f"Replygate/Quotations/{ref}"), "the assistant's folder")
-        until(lambda: len(office.node.json("status")["mailboxes"]) == len(PEOPLE) + 2, "every account")
-    assert "QueuePool" not in office.node.stderr.read_text("utf-8")
+        places = ("archive", f"Quotations/{ref}"), ("chia", f"Replygate/Quotations/{ref}")
+
+        def starves():
+            return "QueuePool" in office.node.stderr.read_text("utf-8")
+
+        until(lambda: starves() or all(office.mails(*place) for place in places), "the folders")
+        known = len(PEOPLE) + 2
+        until(lambda: starves() or len(office.node.json("status")["mailboxes"]) == known, "every account")
+        assert not starves()
 
 
 def test_a_mail_goes_through_postfix_and_dovecot_and_comes_back_into_peoples_mailboxes(tmp_path, server):
