@@ -10,10 +10,44 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gateway import maillog
 from gateway.imap import Broken, Refused
-from gateway.store.session import Away, Store
+from gateway.store import mailboxes
+from gateway.store.session import Away, Store, Transaction
+from gateway.worker import now_ms
 
 _PAUSE_FIRST_S, _PAUSE_LAST_S = 1.0, 120.0
+_STAND_BY_S = 5.0
+PATIENCE_MS = 15 * 60_000  # how long an account may stand still before people are told
+Tell = Callable[[Transaction, str, str], None]
 _GOOD_S = 60.0  # a connection that lasted so long was a good one
+
+
+class Condition:
+    """How an account is, as `status` shows it; people are told when it stands still, and when it goes on."""
+
+    def __init__(self, store: Store, name: str, purpose: str, tell: Tell) -> None:
+        """`purpose` is fetch or file; `tell` gets the account's name and what is wrong, "" for nothing any more."""
+        self._store = store
+        self._purpose = purpose
+        self._tell = tell
+        self.name = name
+
+    def begin(self) -> None:
+        """Know the account from now on."""
+        with self._store.write() as tx:
+            mailboxes.begin(tx, self.name, self._purpose, now_ms())
+
+    def wrong(self, error: str) -> None:
+        """Note what is wrong."""
+        with self._store.write() as tx:
+            mailboxes.begin(tx, self.name, self._purpose, now_ms())
+            if mailboxes.went_wrong(tx, self.name, error, now_ms(), PATIENCE_MS):
+                self._tell(tx, self.name, error)
+
+    def well(self, waiting: int = 0, quota: tuple[int, int] | None = None) -> None:
+        """Note that it is read, or written, and how many mails wait there."""
+        with self._store.write() as tx:
+            if mailboxes.went_well(tx, self.name, now_ms(), waiting, quota):
+                self._tell(tx, self.name, "")
 
 
 async def attend(
@@ -23,10 +57,12 @@ async def attend(
     loop = asyncio.get_running_loop()
     pause = _PAUSE_FIRST_S
     while True:
-        began = loop.time()
+        began, ours = loop.time(), True
         try:
             async with _only_one(store, name) as ours:
-                if ours:
+                if not ours:  # another node attends to it: its turn may end at any time
+                    pause = _STAND_BY_S
+                else:
                     await session()
         except (Broken, Refused, Away, OSError) as error:
             maillog.away(name, error)
@@ -35,7 +71,8 @@ async def attend(
             maillog.fault(name, error)
             await _tell(failed, f"{type(error).__name__}: {error}")
         await asyncio.sleep(pause)
-        pause = _PAUSE_FIRST_S if loop.time() - began > pause + _GOOD_S else min(pause * 2, _PAUSE_LAST_S)
+        good = not ours or loop.time() - began > pause + _GOOD_S
+        pause = _PAUSE_FIRST_S if good else min(pause * 2, _PAUSE_LAST_S)
 
 
 async def _tell(failed: Callable[[str], None], why: str) -> None:

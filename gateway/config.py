@@ -170,11 +170,14 @@ class Submission(Model):
     users_file: str
 
 
+MAX_SIZE = 26_214_400  # octets
+
+
 class Smtp(Model):
     """`smtp`: a door for mail from anywhere."""
 
     listen: Listen
-    max_size: Annotated[int, Field(ge=10_000, le=200_000_000)] = 26_214_400
+    max_size: Annotated[int, Field(ge=10_000, le=200_000_000)] = MAX_SIZE
     trusted_networks: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(default=(), strict=False)
     tls_certificate: str = ""
     tls_key: str = ""
@@ -186,7 +189,7 @@ class Lmtp(Model):
     """`lmtp`: where a border MTA hands over; never trusted by address."""
 
     listen: Listen
-    max_size: Annotated[int, Field(ge=10_000, le=200_000_000)] = 26_214_400
+    max_size: Annotated[int, Field(ge=10_000, le=200_000_000)] = MAX_SIZE
 
 
 ARCHIVE = "archive"  # the account of filing that is no person's
@@ -281,6 +284,12 @@ class Settings(Model):
     def path(self, relative: str) -> Path:
         """Return where a path of the file leads."""
         return (self.folder / relative).resolve()
+
+    @property
+    def max_size(self) -> int:
+        """Octets of the largest mail that is taken, by whatever door."""
+        door = self.smtp or self.lmtp
+        return door.max_size if door else MAX_SIZE
 
     @property
     def state(self) -> Path:

@@ -212,16 +212,33 @@ class _Table:
             elif key == CUSTOMER:
                 yield customer(self.record, tuple(grants), without)
             else:
-                yield Follower(key, "", (key,), True, "", tuple(grants), without)  # noqa: FBT003
+                yield outsider(key, tuple(grants), without)
 
 
 def insider(person: Person, grants: tuple[Grant, ...] = (), without: tuple[str, ...] = ()) -> Follower:
     """Return a person as a follower."""
-    return Follower(person.key, person.name, person.email, False, person.language or "", grants, without)  # noqa: FBT003
+    return Follower(
+        person.key, person.name, person.email, outsider=False, language=person.language or "", grants=grants,
+        without=without,
+    )  # fmt: skip
+
+
+def outsider(email: str, grants: tuple[Grant, ...] = (), without: tuple[str, ...] = ()) -> Follower:
+    """Return somebody outside, known by an address alone, as a follower."""
+    return Follower(email, "", (email,), outsider=True, language="", grants=grants, without=without)
+
+
+def in_general(person: Person, standing: Iterable[Choice], people: People, rules: Rules) -> Follower | None:
+    """Return how a person follows a new record of all their teams, by rules and standing choices; None if not."""
+    teams = rules.teams_of(person.key)
+    blank = Record(0, "", "", "", "", team=next(iter(teams), ""), teams=teams)
+    return next((each for each in followers(blank, standing, people, rules) if each.who == person.key), None)
 
 
 def customer(record: Record, grants: tuple[Grant, ...] = (), without: tuple[str, ...] = ()) -> Follower:
     """Return a record's customer as a follower."""
     party = record.customer
     who = party.emails[0] if party.emails else CUSTOMER
-    return Follower(who, party.name, party.emails, True, party.language, grants, without)  # noqa: FBT003
+    return Follower(
+        who, party.name, party.emails, outsider=True, language=party.language, grants=grants, without=without
+    )

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,6 @@ class Mailbox:
     _client: Any
     _names: Names = Names()
     _folders: set[str] = field(default_factory=set)
-    selected: Folder | None = None
 
     # ---- one command
 
@@ -146,11 +146,11 @@ class Mailbox:
         """Open a folder and return its state."""
         wire = self._names.wire(name)
         lines = await self._do(lambda: self._client.select(wire))
-        self.selected = read_selected(lines, name)
-        if self.selected is None:
+        folder = read_selected(lines, name)
+        if folder is None:
             self._client.protocol.fail("the server tells no UIDVALIDITY")
             raise Broken(self._client.protocol.broken)
-        return self.selected
+        return folder
 
     # ---- mails
 
@@ -179,9 +179,7 @@ class Mailbox:
         """
         at = 0
         while at <= most:
-            lines = await self._do(
-                lambda at=at: self._client.uid("FETCH", str(uid), f"(UID BODY.PEEK[]<{at}.{PART}>)")  # type: ignore[misc]
-            )
+            lines = await self._do(partial(self._client.uid, "FETCH", str(uid), f"(UID BODY.PEEK[]<{at}.{PART}>)"))
             read = [each for line in lines if (each := read_listed(line)) is not None and each.uid == uid]
             part = next((each.octets for each in read if each.octets is not None), None)
             if part is None:
@@ -249,6 +247,7 @@ class Mailbox:
         try:
             async with asyncio.timeout(CONNECT_S):
                 waiting = await self._client.idle_start(timeout=seconds + 5)
+            waiting.add_done_callback(_retrieved)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     heard = await wire.idle_queue.get() != STOPPED
@@ -319,6 +318,12 @@ async def connect(account: Account) -> Mailbox:
         client.protocol.fail(f"the server refused the login: {refused}")
         raise Broken(client.protocol.broken) from None
     return box
+
+
+def _retrieved(ended: "asyncio.Future[Any]") -> None:
+    """Look at how IDLE ended, also when nobody waits for it any more."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 async def _learn_names(box: Mailbox) -> None:

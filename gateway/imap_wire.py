@@ -156,7 +156,7 @@ class Wire(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the library
         self.idle_queue.put_nowait(aioimaplib.STOP_WAIT_SERVER_PUSH)
 
 
-class Client(aioimaplib.IMAP4):  # type: ignore[misc]
+class Client(aioimaplib.IMAP4):  # type: ignore[misc]  # as above
     """The library's client on our wire."""
 
     def create_client(

@@ -193,10 +193,10 @@ class Node:
         ]
         return [*fetchers, *watchers]
 
-    def _tell_account(self, tx: Transaction, name: str, error: str, stands: bool) -> None:  # noqa: FBT001
-        """Tell everybody with `settings` that an account stands still, or that it goes on."""
+    def _tell_account(self, tx: Transaction, name: str, error: str) -> None:
+        """Tell everybody with `settings` that an account stands still, and why, or that it goes on."""
         for person in self._site.people.with_right("settings"):
-            data = {"account": name, "error": error, "stands": "yes" if stands else ""}
+            data = {"account": name, "error": error}
             notices.add(tx, NewNotice("account", person.key, person.email[0], data), now_ms())
 
     def _submitters(self) -> Submitters | None:

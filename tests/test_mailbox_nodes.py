@@ -61,7 +61,6 @@ def test_P11_two_nodes_share_an_account_and_every_mail_arrives_once(tmp_path, se
     assert len(office.mails("chia", f"Replygate/Quotations/{ref}")) == MAILS + 1
 
 
-@pytest.mark.xfail(reason="each account holds a connection of the pool for its lock, and twelve are all there are")
 def test_a_node_on_postgresql_attends_to_many_accounts(tmp_path, server, postgresql_url):
     office = Office(tmp_path / "office", server, url=postgresql_url, people=PEOPLE)
     office.node.replygate("migrate")
@@ -112,7 +111,6 @@ def test_a_mail_goes_through_postfix_and_dovecot_and_comes_back_into_peoples_mai
         postfix.quiet()
 
 
-@pytest.mark.xfail(reason="the field stands below the second Received: Postfix and Dovecot each wrote one")
 def test_what_the_border_found_of_an_author_counts_in_a_catch_all_too(tmp_path, server):
     office = Office(tmp_path / "office", server)
     trusting(office)

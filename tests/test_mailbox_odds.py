@@ -136,9 +136,6 @@ def test_P10_a_server_that_is_away_is_told_of_and_forgotten_when_it_is_back(tmp_
         assert [each.error for each in fetching.health()] == [""]
 
 
-@pytest.mark.xfail(
-    reason="a return path that nobody wrote down is taken for the null one, and all such mail for automatic"
-)
 @pytest.mark.parametrize("below", ["", "Received: from x.example by y.example\r\nReturn-Path: <b@example.com>\r\n"])
 def test_P11_a_mail_whose_return_path_is_not_told_is_no_machines(tmp_path, below):  # noqa: N802
     head, said = mail("m0").split(b"From:", 1)

@@ -17,6 +17,7 @@ from gateway import maillog
 from gateway.alias import Addresses
 from gateway.attend import attend
 from gateway.config import ARCHIVE
+from gateway.folder import LOST, OWN, STAGES, WON, record_in, stage_in
 from gateway.imap import Account, Mailbox, Refused, connect
 from gateway.mail.imap import Folder, Listed, message_id_of
 from gateway.people import Person
@@ -30,8 +31,6 @@ from gateway.store.session import Store
 from gateway.worker import now_ms
 
 LOOK_S = 3.0
-_OWN = "Replygate/"
-_STAGES = f"{_OWN}Stages/"
 _HEADER = "UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 _AT_ONCE = 200  # mails whose headers are asked for at once
 _MOVED = "moved to the folder / 移到資料夾"
@@ -50,7 +49,7 @@ class Watcher:
         self._key = key
         self._account = account
         self._arrived = arrived
-        self._pattern = "*" if key == ARCHIVE else f"{_OWN}*"
+        self._pattern = "*" if key == ARCHIVE else f"{OWN}*"
 
     async def run(self) -> None:
         """Watch for ever. That it stands still is told by who files into the account."""
@@ -80,20 +79,14 @@ class Watcher:
             return dict(mailboxes.seen(tx, self._key))
 
     def _acts(self, folder: str) -> bool:
-        return folder.startswith(_STAGES) or bool(self._record_in(folder))
-
-    def _record_in(self, folder: str) -> str:
-        """Return the reference of the record or team whose folder this is, or ""."""
-        name = folder if self._key == ARCHIVE else folder.removeprefix(_OWN)
-        parts = name.split("/")
-        return parts[1] if len(parts) == 2 and parts[0] not in ("Stages", "Inbox") else ""
+        return folder.startswith(STAGES) or bool(record_in(folder))
 
     async def _look_into(self, box: Mailbox, folder: Folder, first: int) -> None:
         state = await box.select(folder.name)
         uids = [uid for uid in await box.uids(f"UID {first}:*") if uid >= first]
         for at in range(0, len(uids), _AT_ONCE):
             listed = await box.listed(uids[at : at + _AT_ONCE], _HEADER)
-            if folder.name.startswith(_STAGES):
+            if folder.name.startswith(STAGES):
                 await asyncio.to_thread(self._cards, folder.name, listed)
             else:
                 for each in await asyncio.to_thread(self._strangers, folder.name, listed):
@@ -116,19 +109,21 @@ class Watcher:
 
     async def _take(self, box: Mailbox, folder: str, each: Listed) -> None:
         """Keep a dropped mail as an arrival."""
-        most = self._site.settings.smtp or self._site.settings.lmtp
-        limit = most.max_size if most else 26_214_400
+        limit = self._site.settings.max_size
         if each.size > limit:
             maillog.fault("folders", ValueError(f"a mail of {each.size} octets lies in {folder}: too large"))
             return
         parts = [part async for part in box.octets(each.uid, limit)]
         action = "" if self._key == ARCHIVE else commands.NOTE.name
-        address = str(self._addresses.alias(self._record_in(folder), action))
+        address = str(self._addresses.alias(record_in(folder), action))
         await asyncio.to_thread(self._keep, self._received(b"".join(parts), address))
 
     def _received(self, octets: bytes, address: str) -> Received:
         door, who = (arrivals.ARCHIVE, "") if self._key == ARCHIVE else (arrivals.FOLDER, self._key)
-        return Received(now_ms(), door, self._account.name[:64], "", "", False, (address,), octets, who)  # noqa: FBT003
+        return Received(
+            received_at=now_ms(), door=door, peer=self._account.name[:64], helo="", return_path="", trusted=False,
+            recipients=(address,), content=octets, auth_who=who,
+        )  # fmt: skip
 
     def _keep(self, received: Received) -> None:
         with self._store.write() as tx:
@@ -147,7 +142,7 @@ class Watcher:
                 lead = records.load(tx, [record_id]).get(record_id)
                 if stood == folder or lead is None or person is None:
                     continue
-                given = _commands(lead, folder.removeprefix(_STAGES))
+                given = _commands(lead, stage_in(folder, self._site.rules.lead_stages) or folder.removeprefix(STAGES))
                 mail = _command_mail(person, str(self._addresses.alias(lead.ref)), given)
                 arrivals.keep_many(tx, [self._received(mail, str(self._addresses.alias(lead.ref)))])
                 cards.placed(tx, self._key, record_id, folder, message_id)
@@ -157,9 +152,9 @@ class Watcher:
 
 def _commands(lead: Record, stage: str) -> list[tuple[Command, str]]:
     """Return the commands that bring a lead into a stage, won or lost."""
-    if stage == "won":
+    if stage == WON:
         return [(commands.WON, "")]
-    if stage == "lost":
+    if stage == LOST:
         return [(commands.LOST, _MOVED)]
     restored = [(commands.RESTORE, "")] if lead.state == "lost" else []
     same = lead.state != "open" and lead.fields.get("stage") == stage

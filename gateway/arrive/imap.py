@@ -20,7 +20,7 @@ from email.utils import parseaddr
 
 from gateway import maillog
 from gateway.alias import Addresses
-from gateway.attend import attend
+from gateway.attend import Condition, Tell, attend
 from gateway.config import ImapDoor
 from gateway.imap import Broken, Mailbox, Refused, account_of, connect
 from gateway.mail.header import split_mail
@@ -29,11 +29,10 @@ from gateway.site import Site
 from gateway.store import arrivals, mailboxes
 from gateway.store.arrivals import IMAP, Received
 from gateway.store.mailboxes import Progress
-from gateway.store.session import Store, Transaction
+from gateway.store.session import Store
 from gateway.worker import Traffic, now_ms
 
 POLL_S = 30.0  # and the longest that IDLE is believed
-PATIENCE_MS = 15 * 60_000
 _BATCH = 50  # mails that share a commit
 _TOGETHER = 8 * 1024 * 1024  # octets of mails in memory at once
 _SMALL = 256 * 1024  # octets up to which mails are fetched many at a time
@@ -55,7 +54,7 @@ class Fetcher:
 
     def __init__(
         self, store: Store, site: Site, addresses: Addresses, door: ImapDoor, traffic: Traffic,
-        arrived: Callable[[], None], tell: Callable[[Transaction, str, str, bool], None],
+        arrived: Callable[[], None], tell: Tell,
     ) -> None:  # fmt: skip
         """`arrived` is called, in any thread, after each commit; `tell` tells people that it stands still, or not."""
         self._store = store
@@ -64,28 +63,18 @@ class Fetcher:
         self._door = door
         self._traffic = traffic
         self._arrived = arrived
-        self._tell = tell
         self._account = account_of(site.settings, door)
         self.name = f"{self._account.name} {door.folder}"
+        self._condition = Condition(store, self.name, "fetch", tell)
         self._strikes: Counter[int] = Counter()  # how often a mail ended a connection, by UID
-        self._most = (site.settings.smtp or site.settings.lmtp or _Room()).max_size
+        self._most = site.settings.max_size
 
     async def run(self) -> None:
         """Fetch for ever."""
-        await attend(self._store, self.name, self._connected, self._note_wrong)
-
-    def _begin(self) -> None:
-        with self._store.write() as tx:
-            mailboxes.begin(tx, self.name, "fetch", now_ms())
-
-    def _note_wrong(self, error: str) -> None:
-        with self._store.write() as tx:
-            mailboxes.begin(tx, self.name, "fetch", now_ms())
-            if mailboxes.went_wrong(tx, self.name, error, now_ms(), PATIENCE_MS):
-                self._tell(tx, self.name, error, True)  # noqa: FBT003
+        await attend(self._store, self.name, self._connected, self._condition.wrong)
 
     async def _connected(self) -> None:
-        await asyncio.to_thread(self._begin)
+        await asyncio.to_thread(self._condition.begin)
         box = await connect(self._account)
         try:
             folder = await box.select(self._door.folder)
@@ -96,17 +85,12 @@ class Fetcher:
             while True:
                 while await self._fetch_new(box, folder):
                     pass
-                await asyncio.to_thread(self._note_well, 0, await box.quota())
+                await asyncio.to_thread(self._condition.well, 0, await box.quota())
                 if not await box.idle(POLL_S):
                     await asyncio.sleep(0 if box.has("IDLE") else POLL_S)
                     await box.noop()
         finally:
             await box.close()
-
-    def _note_well(self, waiting: int, quota: tuple[int, int] | None) -> None:
-        with self._store.write() as tx:
-            if mailboxes.went_well(tx, self.name, now_ms(), waiting, quota):
-                self._tell(tx, self.name, "", False)  # noqa: FBT003
 
     async def _progress(self, folder: Folder) -> Progress:
         known = await asyncio.to_thread(self._read_progress)
@@ -130,7 +114,7 @@ class Fetcher:
         new = [uid for uid in await box.uids(f"UID {reached.uid + 1}:*") if uid > reached.uid]
         if not new:
             return False
-        await asyncio.to_thread(self._note_waiting, len(new))
+        await asyncio.to_thread(self._condition.well, len(new))
         told = {each.uid: each for each in await box.listed(new)}
         # What the server leaves out of its answer is there none the less.
         found = [told.get(uid) or Listed(uid) for uid in new]
@@ -144,10 +128,6 @@ class Fetcher:
             self._arrived()
             await self._away(box, [each.uid for each in fetched if each.octets is not None], self._door.done)
         return True
-
-    def _note_waiting(self, waiting: int) -> None:
-        with self._store.write() as tx:
-            mailboxes.went_well(tx, self.name, now_ms(), waiting)
 
     async def _taken(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
         """Fetch a group; what ends the connection, or is refused, again and again is bad, and stops nobody else."""
@@ -209,7 +189,10 @@ class Fetcher:
 
     def _received(self, octets: bytes) -> Received:
         recipients, return_path = envelope(octets, self._door.envelope_headers, self._addresses)
-        return Received(now_ms(), IMAP, self.name[:64], "", return_path, False, recipients or (NO_ENVELOPE,), octets)  # noqa: FBT003
+        return Received(
+            received_at=now_ms(), door=IMAP, peer=self.name[:64], helo="", return_path=return_path, trusted=False,
+            recipients=recipients or (NO_ENVELOPE,), content=octets,
+        )  # fmt: skip
 
     async def _away(self, box: Mailbox, uids: Sequence[int], to: str) -> None:
         for at in range(0, len(uids), _MOVED):
@@ -222,11 +205,6 @@ class Fetcher:
 
 _WHOLE = "UID BODY.PEEK[]"
 _BEGINNING = "UID BODY.PEEK[]<0.1000>"
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    max_size: int = 26_214_400
 
 
 def _grouped(found: Sequence[Listed], strikes: Mapping[int, int]) -> list[list[Listed]]:
@@ -264,8 +242,10 @@ def envelope(octets: bytes, fields: Sequence[str], addresses: Addresses) -> tupl
         if ours:
             recipients = tuple(dict.fromkeys(ours))
             break
-    return_path = next((value for name, value in own if name == "return-path"), "")
-    return recipients, _address(return_path)
+    # Some write the return path further down, some nowhere: it decides nothing but whether a machine wrote, and what
+    # nobody wrote down is not the null one.
+    written = header.all("return-path") or header.all("from")
+    return recipients, _address(written[0]) if written else ""
 
 
 def _address(value: str) -> str:

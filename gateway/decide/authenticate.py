@@ -22,7 +22,7 @@ from gateway.mail.signature import verify_arc, verify_dkim
 from gateway.mail.signature_field import leaves_out
 from gateway.mail.spf import check_spf
 from gateway.people import People, Person
-from gateway.store.arrivals import FOLDER, Arrival
+from gateway.store.arrivals import FOLDER, IMAP, Arrival
 from gateway.store.messages import OWN_FOLDER
 
 _NAMING = ("to", "cc", "subject")  # the fields that tell which record is meant
@@ -113,7 +113,8 @@ def prove(arrival: Arrival, mail: Mail, people: People, settings: Authentication
         return Proof(sure=True, how=how, results=(Result("network", "pass", "", arrival.peer),))
     domain = mail.author.address.domain
     if settings.mode == "trust":
-        found, defects = trusted_results(mail.header, settings.authserv_id)
+        behind = 1 if arrival.door == IMAP else 0  # the host of the catch-all mailbox had it last
+        found, defects = trusted_results(mail.header, settings.authserv_id, behind)
         speaks = _speaks_for(found, domain)
         return Proof(bool(speaks), _how(speaks), tuple(found), unproved=_unproved(mail, speaks), defects=tuple(defects))
     return _by_dns(arrival, mail, domain, settings.arc_sealers, lookup)

@@ -14,6 +14,7 @@ from gateway.decide.held import SECOND_YES
 from gateway.decide.meant import Mistake
 from gateway.decide.place import Incoming, Place, keep_aside, named, tell_held
 from gateway.decide.post import Desk, Text
+from gateway.following import in_general
 from gateway.mail.address import parse_address
 from gateway.mail.quoting import split_reply
 from gateway.people import Person
@@ -36,6 +37,7 @@ from gateway.records.commands import (
 from gateway.records.record import CUSTOMER
 from gateway.store import messages, notices
 from gateway.store.arrivals import FOLDER, Settled
+from gateway.store.followers import standing_choices
 from gateway.store.messages import Author
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
@@ -63,13 +65,17 @@ def refuse(
     """
     lines = [each.line for each in given]
     mended = [_mended(lines, wrong.given, line) for line in wrong.instead]
-    data = {
-        "given": wrong.given, "nearest": list(wrong.nearest), "problem": wrong.problem.pattern,
-        "about": list(wrong.problem.about), "subject": incoming.mail.subject,
-        "instead": ["\n".join([*each, *([""] if text.strip() else []), text]).strip() for each in mended],
-    }  # fmt: skip
-    _answer(tx, incoming, where, "mistake", data)
+    instead = ["\n".join([*each, *([""] if text.strip() else []), text]).strip() for each in mended]
+    _answer(tx, incoming, where.record.id, "mistake", _wrong(wrong, instead))
     return Settled("done", "mistake", f"{wrong.given} is no command here; nothing was done", where.record.id)
+
+
+def _wrong(wrong: Mistake, instead: Sequence[str]) -> dict[str, object]:
+    """Return what a transcript says of a mistake; `instead` are the mails that would have worked."""
+    return {
+        "given": wrong.given, "nearest": list(wrong.nearest), "problem": wrong.problem.pattern,
+        "about": list(wrong.problem.about), "instead": list(instead),
+    }  # fmt: skip
 
 
 def _mended(lines: Sequence[str], wrong: str, right: str) -> Sequence[str]:
@@ -182,7 +188,7 @@ def _answer_all(
     done = replace(made, done=tuple(each for each in made.done if each[0] not in asked))
     moved = incoming.arrival.door == FOLDER  # whoever moved a card sees where it stands
     if done.done and not moved:
-        _answer(tx, incoming, where, "done", {**_told(done), "outside": list(outside)[:20]})
+        _answer(tx, incoming, where.record.id, "done", {**_told(done), "outside": list(outside)[:20]})
     if asked:
         answer(tx, incoming, asked, where.record.id, where.parent.id if where.parent else None)
 
@@ -216,12 +222,14 @@ def _told(made: Executed) -> dict[str, object]:
     }
 
 
-def _answer(tx: Transaction, incoming: Incoming, where: Place, what: str, data: Mapping[str, object]) -> None:
+def _answer(
+    tx: Transaction, incoming: Incoming, record_id: int | None, what: str, data: Mapping[str, object]
+) -> None:  # fmt: skip
     """Answer an authenticated person with a transcript; nobody else, and no machine, is answered."""
     identity = incoming.identity
     if identity.person is not None and identity.authenticated and not incoming.automatic:
         told = {"what": what, "answers": incoming.mail.message_id, **data}
-        new = NewNotice("transcript", identity.person.key, identity.email, told, where.record.id)
+        new = NewNotice("transcript", identity.person.key, identity.email, told, record_id)
         notices.add(tx, new, incoming.now)
 
 
@@ -239,29 +247,27 @@ def to_reserved(tx: Transaction, desk: Desk, local: str, incoming: Incoming) -> 
 def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person) -> Settled:
     """Answer what needs no record, and carry out what a person chooses for the records of a team, or all."""
     given, _ = split_commands(split_reply(incoming.mail.text).text)
-    refused = machine.why_not(incoming, "command", named=True) if given else None
-    if refused is not None:
-        return Settled("held", refused.cause, refused.reason)
     asked = [each.command.name for each in given if each.command in (LIST, HELP, PREFS)]
     chosen = tuple(each for each in given if each.command in standing.COMMANDS)
     if not given:
         subtypes = list(desk.site.rules.kinds.subtypes.values())
         ticked = prefs.read(incoming.mail.text, subtypes)
-        chosen = prefs.as_commands(ticked, standing.hears(tx, desk.site, person, ticked), "team:*")
+        mine = in_general(person, standing_choices(tx), desk.site.people, desk.site.rules)
+        chosen = prefs.as_commands(ticked, mine.wants(ticked) if mine else (), "team:*")
         chosen = (*chosen, *standing.wanted_again(tx, person, chosen))
         asked = [PREFS.name] if ticked and not chosen else asked
+    refused = machine.why_not(incoming, "command", named=True) if given or chosen else None
+    if refused is not None:
+        tell_held(tx, desk, incoming, refused.reason, None, [])
+        return Settled("held", refused.cause, refused.reason)
     if chosen and messages.claim_effect(tx, "gateway", incoming.dated_id, incoming.mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail was carried out already")
     how = incoming.identity.how or "released"
     done = standing.carry_out(tx, desk, chosen, person.key, how, incoming.now)
-    data: dict[str, object] = {"answers": incoming.mail.message_id}
     if isinstance(done, Mistake):
-        data |= {"what": "mistake", "given": done.given, "nearest": list(done.nearest), "instead": list(done.instead),
-                 "problem": done.problem.pattern, "about": list(done.problem.about)}  # fmt: skip
-    else:
-        data |= {"what": "done", "done": [list(each) for each in done], "made": []}
-    if chosen:
-        notices.add(tx, NewNotice("transcript", person.key, incoming.identity.email, data), incoming.now)
+        _answer(tx, incoming, None, "mistake", _wrong(done, done.instead))
+    elif chosen:
+        _answer(tx, incoming, None, "done", {"done": [list(each) for each in done]})
     if asked or not chosen:
         answer(tx, incoming, asked or [HELP.name], None)
     return Settled("done", "command", f"answered {', '.join(asked) or HELP.name}")

@@ -21,6 +21,7 @@ from gateway.records.record import CUSTOMER, TITLE_MAX
 _VALUE_MAX = 500  # characters
 _COLON = re.compile(r"[:：=]")
 _DAY = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
+_TEAM_WORDS = ("team:", "團隊:")  # what says that a choice stands for a team's records
 _EVERY_TEAM = frozenset({"", "*", "all", "全部"})
 # What people call a field in a command, beside its own name.
 _FIELDS = {
@@ -75,9 +76,14 @@ def person(desk: Desk, word: str) -> str:
     return owner.key if owner else named[0] if len(named) == 1 else ""
 
 
+def is_team(word: str) -> bool:
+    """Whether a word behind a command names the team whose records a choice stands for."""
+    return word.lower().startswith(_TEAM_WORDS)
+
+
 def standing_team(desk: Desk, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]] | Mistake:
     """Return which team the words of a choice name (`team:TEAM`; "" for every one, None for none), and the others."""
-    teams = [word for word in words if word.lower().startswith(("team:", "團隊:"))]
+    teams = [word for word in words if is_team(word)]
     rest = tuple(word.rstrip(",，、") for word in words if word not in teams)
     if not teams:
         return None, rest

@@ -104,7 +104,7 @@ def ancestors(above: tuple[str, ...]) -> tuple[str, ...]:
     return ids if len(ids) <= ANCESTORS else (ids[0], *ids[-(ANCESTORS - 1) :])
 
 
-def create(  # noqa: PLR0913
+def create(  # noqa: PLR0913 (a creation has that many sides)
     tx: Transaction, desk: Desk, kind: Kind, ref: str, edit: Edit, actor: Author, said: Text, now: int,
     *, customer: bool = False,
 ) -> Posted:  # fmt: skip

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable
 
-from gateway.decide.meant import Mistake, no_subtype, standing_team, whom
+from gateway.decide.meant import Mistake, is_team, no_subtype, standing_team, whom
 from gateway.decide.post import Desk
-from gateway.following import followers as followers_of
 from gateway.people import Person
 from gateway.records import commands
 from gateway.records.commands import Command, Given
 from gateway.records.kinds import DEFAULT_SUBTYPES
 from gateway.records.lifecycle import Problem
-from gateway.records.record import Choice, Record
-from gateway.site import Site
+from gateway.records.record import Choice
 from gateway.store import audit, followers
 from gateway.store.session import Transaction
 
@@ -21,7 +19,7 @@ COMMANDS = (commands.FOLLOW, commands.UNFOLLOW, commands.ADD, commands.REMOVE)
 
 def is_standing(words: tuple[str, ...]) -> bool:
     """Whether the words behind a command say `team:`."""
-    return any(word.lower().startswith(("team:", "團隊:")) for word in words)
+    return any(is_team(word) for word in words)
 
 
 def choose(
@@ -51,15 +49,6 @@ def choose(
     else:
         followers.stand(tx, Choice(who, subtypes or DEFAULT_SUBTYPES, team=team or ""))
     return None
-
-
-def hears(tx: Transaction, site: Site, person: Person, known: Iterable[str]) -> list[str]:
-    """Return which of the `known` subtypes a person hears on a new record of their teams."""
-    teams = site.rules.teams_of(person.key)
-    blank = Record(0, "", "", "", "", team=teams[0] if teams else "", teams=teams)
-    their = followers_of(blank, followers.standing_choices(tx), site.people, site.rules)
-    mine = next((each for each in their if each.who == person.key), None)
-    return mine.wants(known) if mine else []
 
 
 def wanted_again(tx: Transaction, person: Person, chosen: Iterable[Given]) -> list[Given]:

@@ -12,7 +12,7 @@ from gateway.decide.post import Desk, Posted, Text, post
 from gateway.records.lifecycle import Change, Problem, differences
 from gateway.records.record import Choice, Record
 from gateway.store import carried_out, followers, messages, records
-from gateway.store.carried_out import Before, CarriedOut
+from gateway.store.carried_out import CarriedOut, Changed
 from gateway.store.messages import Author, Details
 from gateway.store.session import Transaction
 
@@ -42,7 +42,7 @@ def remember(
     """Note what commands did; `choices` are those that stood before."""
     later = choices_now(tx, before)
     changed = [key for key in dict.fromkeys((*choices, *later)) if choices.get(key) != later.get(key)]
-    kept = [Before(team, whose, choices.get((team, whose))) for team, whose in changed]
+    kept = [Changed(*key, choices.get(key), later.get(key)) for key in changed]
     values = records.as_values(before), records.as_values(deed.after)
     done = CarriedOut(now, "\n".join(deed.said), deed.final, *values, kept, deed.posted)
     carried_out.keep(tx, before.id, who, done)
@@ -60,14 +60,14 @@ def take_back(
     left = carried_out.withdraw(tx, found.messages, _WHY)
     if carried_out.heard_outside(tx, left):
         return Problem("{} cannot be taken back: a mail has left for somebody outside", (_in_one_line(found),))
-    back = _as_before(record, found)
-    if back is None:
+    back, now_chosen = _as_before(record, found), choices_now(tx, record)
+    if back is None or any(now_chosen.get((each.team, each.who)) != each.after for each in found.choices):
         return Problem("{} cannot be taken back: somebody has changed it since", (_in_one_line(found),))
     for each in found.choices:
         if each.team is None:
-            followers.put_back(tx, record.id, each.who, each.choice)
+            followers.put_back(tx, record.id, each.who, each.before)
         else:
-            followers.stand_as(tx, each.who, each.team, each.choice)
+            followers.stand_as(tx, each.who, each.team, each.before)
     changes = differences(record, back)
     if changes:
         records.change(tx, back, now)
@@ -99,7 +99,7 @@ def _as_before(record: Record, found: CarriedOut) -> Record | None:
     return records.with_values(record, restored)
 
 
-def _fields_before(now: Any, old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str] | None:  # noqa: ANN401
+def _fields_before(now: Any, old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str] | None:  # noqa: ANN401 (a column of JSON)
     fields = dict(now)
     for name in {*old, *new}:
         if old.get(name) == new.get(name):

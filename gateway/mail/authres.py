@@ -44,10 +44,11 @@ class Result:
         return f"{said}: {self.detail}" if self.detail else said
 
 
-def trusted_results(header: Header, authserv_id: str) -> tuple[list[Result], list[str]]:
+def trusted_results(header: Header, authserv_id: str, behind: int = 0) -> tuple[list[Result], list[str]]:
     """Return what the server `authserv_id` found, and defects: fields that only bear its name.
 
-    Only the topmost Authentication-Results field counts, and only above the second Received field:
+    Only the topmost Authentication-Results field counts, and only above the second Received field, or so many further
+    down as hosts of our own stand `behind` the trusted server and wrote one each:
     what stands further down was there before the trusted server had the mail (RFC 8601 §5). A server that
     writes no such field, and takes no forged one out, must not be trusted: the forged one would be topmost.
     """
@@ -60,7 +61,7 @@ def trusted_results(header: Header, authserv_id: str) -> tuple[list[Result], lis
         if name != FIELD:
             continue
         ours = is_by(body, authserv_id)
-        if ours and first and received < 2:
+        if ours and first and received < 2 + behind:
             found = _read(body)
         elif ours:
             defects.append("a foreign Authentication-Results field bears the name of our server")

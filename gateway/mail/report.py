@@ -328,7 +328,7 @@ def _known(mail: Mail, text: str) -> tuple[list[str], list[str]]:
     logging.getLogger("flufl.bounce").disabled = True
     try:
         delayed, failed = all_failures(message)
-    except Exception:  # noqa: BLE001  # detectors are guesses, and a mail from outside may break any
+    except Exception:  # noqa: BLE001 (detectors are guesses, and a mail from outside may break any)
         return [], []
     return [each.decode("utf-8", "replace") for each in delayed], [each.decode("utf-8", "replace") for each in failed]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from gateway.alias import Addresses
-from gateway.following import followers
+from gateway.following import followers, in_general
 from gateway.notify import buttons, context
 from gateway.notify.compose import Part
 from gateway.notify.render import Renderer, Value
@@ -248,16 +248,13 @@ def _may(command: Command, record: Record | None, site: Site, person: Person) ->
 def _boxes(tx: Transaction, site: Site, asked: Asked) -> list[Row]:
     """Return a box for each subtype, ticked where the reader hears of it: on the record, or on a team's new one."""
     person, record = asked.person, asked.record
-    known: Sequence[Subtype] = list(site.rules.kinds.subtypes.values())
     if record is not None:
-        known = site.rules.kinds.of_record(record.kind)
-        choices = store_followers.choices(tx, [record.id])[record.id]
+        known: Sequence[Subtype] = site.rules.kinds.of_record(record.kind)
+        their = followers(record, store_followers.choices(tx, [record.id])[record.id], site.people, site.rules)
+        mine = next((each for each in their if each.who == person.key), None)
     else:
-        teams = site.rules.teams_of(person.key)
-        record = Record(0, "", "", "", "", team=next(iter(teams), ""), teams=teams)
-        choices = store_followers.standing_choices(tx)
-    their = followers(record, choices, site.people, site.rules)
-    mine = next((each for each in their if each.who == person.key), None)
+        known = list(site.rules.kinds.subtypes.values())
+        mine = in_general(person, store_followers.standing_choices(tx), site.people, site.rules)
     hears = mine.wants([each.name for each in known]) if mine else []
     return [_row(f"[{'x' if each.name in hears else ' '}] {each.name}  {each.label(asked.language)}") for each in known]
 

@@ -5,17 +5,18 @@ They are words about a record, not messages of its thread: each replaces the one
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 
 from gateway.alias import Addresses
 from gateway.config import ARCHIVE
+from gateway.folder import of_lead
 from gateway.following import Follower, followers
 from gateway.mail.address import parse_address
 from gateway.notify import buttons, context
 from gateway.notify.compose import Envelope, header, shared_body, shared_fields
-from gateway.notify.folders import OWN
 from gateway.notify.render import Renderer, Value
 from gateway.people import Person
-from gateway.records.lifecycle import STAGE, Change, shown_party
+from gateway.records.lifecycle import Change, shown_party
 from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store import cards, records
@@ -27,6 +28,18 @@ from gateway.worker import now_ms
 BATCH = 50  # leads
 AGAIN_MS = 5 * 60_000  # who follows, and the rules, may change without the lead
 _NEVER = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What a lead's card shows a person, and in which folder: "" where they do not follow the lead."""
+
+    lead: Record
+    person: Person
+    folder: str
+    text: str
+    html: str
+    digest: bytes
 
 
 class Cards:
@@ -56,27 +69,26 @@ class Cards:
             choices = store_followers.choices(tx, ids)
             before = cards.digests(tx, ids)
         new = [
-            made
+            drawn
             for record_id, lead in leads.items()
             for person, follows in _accounts(
                 self._site, followers(lead, choices[record_id], self._site.people, self._site.rules)
             )
-            if (made := self._card(lead, person, follows=follows)).digest != before.get((made.account, record_id), b"")
+            if (drawn := self._drawn(lead, person, follows=follows)).digest != before.get((person.key, record_id), b"")
         ]
         if new:
             with self._store.write() as tx:
-                numbers = store_followers.reader_ids(tx, [f"person:{each.account}" for each in new])
+                numbers = store_followers.reader_ids(tx, [f"person:{each.person.key}" for each in new])
                 for each in new:
-                    cards.keep(tx, self._addressed(leads[each.record_id], each, numbers[f"person:{each.account}"]))
+                    cards.keep(tx, self._addressed(each, numbers[f"person:{each.person.key}"]))
         self._after = changed[-1]
         return len(changed)
 
-    def _card(self, lead: Record, person: Person, *, follows: bool) -> Card:
-        """Return a lead's card without its octets: where it belongs, and what it shows as a digest."""
-        folder = folder_of(lead) if follows else ""
+    def _drawn(self, lead: Record, person: Person, *, follows: bool) -> _Drawn:
+        folder = of_lead(lead) if follows else ""
         text, html = self._words(lead, person) if folder else ("", "")
         shown = "\n".join((folder, lead.title, str(lead.tag_epoch), text, html))
-        return Card(person.key, lead.id, folder, "", b"", hashlib.sha256(shown.encode("utf-8", "replace")).digest())
+        return _Drawn(lead, person, folder, text, html, hashlib.sha256(shown.encode("utf-8", "replace")).digest())
 
     def _words(self, lead: Record, person: Person) -> tuple[str, str]:
         language = self._site.language(person.language)
@@ -95,14 +107,14 @@ class Cards:
         }  # fmt: skip
         return self._renderer.body(["lead/card"], language, values)
 
-    def _addressed(self, lead: Record, card: Card, number: int) -> Card:
+    def _addressed(self, drawn: _Drawn, number: int) -> Card:
         """Return a card with its octets: a mail to the person, answered into the lead's thread."""
-        message_id = f"card.{secrets.token_hex(12)}@{self._addresses.domain}"
-        person = self._site.people.by_key[card.account]
+        lead, person = drawn.lead, drawn.person
         to = parse_address(person.email[0])
-        if not card.folder or to is None:
-            return Card(card.account, lead.id, "", "", b"", card.digest)
-        body = shared_body(*self._words(lead, person), ())
+        if not drawn.folder or to is None:
+            return Card(person.key, lead.id, "", "", b"", drawn.digest)
+        message_id = f"card.{secrets.token_hex(12)}@{self._addresses.domain}"
+        body = shared_body(drawn.text, drawn.html, ())
         envelope = Envelope(
             author=self._site.settings.site.name, sender=self._addresses.alias(lead.ref), date=now_ms(),
             message_id=message_id, subject=context.subject_of(lead, answers=False), ancestors=(), list_id="",
@@ -110,13 +122,7 @@ class Cards:
         )  # fmt: skip
         reply_to = self._addresses.alias(lead.ref, "", number, lead.tag_epoch)
         block = header(shared_fields(envelope), body, person.name, to, reply_to, None, "")
-        return Card(card.account, lead.id, card.folder, message_id, block + b"\r\n" + body.octets, card.digest)
-
-
-def folder_of(lead: Record) -> str:
-    """Return the folder of a lead's stage in a person's own account."""
-    stage = lead.fields.get(STAGE, "") if lead.state == "open" else lead.state
-    return f"{OWN}Stages/{stage.replace('/', '-') or lead.state}"
+        return Card(person.key, lead.id, drawn.folder, message_id, block + b"\r\n" + body.octets, drawn.digest)
 
 
 def _accounts(site: Site, their: list[Follower]) -> list[tuple[Person, bool]]:

@@ -193,12 +193,16 @@ class FanOut:
         for heard in told.chosen.hears:
             if heard.who == place.who and not heard.outsider:
                 return heard
+        filed = Reason("filed")
         person = self._site.people.by_key.get(place.who)
         if person is None:
             alias = str(self._addresses.alias(told.record.ref))
-            return Heard("", alias, "", False, "", Reason("filed"), "none", follows=False)  # noqa: FBT003
+            return Heard("", alias, "", outsider=False, language="", reason=filed, delivery="none", follows=False)
         language = person.language or ""
-        return Heard(person.key, person.email[0], person.name, False, language, Reason("filed"), "none", follows=True)  # noqa: FBT003
+        return Heard(
+            person.key, person.email[0], person.name, outsider=False, language=language, reason=filed, delivery="none",
+            follows=True,
+        )  # fmt: skip
 
     def _header(self, told: Told, heard: Heard, number: int, shared: bytes, body: SharedBody) -> bytes:
         ref, epoch = told.record.ref, told.record.tag_epoch
@@ -250,7 +254,7 @@ class FanOut:
                             done.append(prepared)
                 except Away:
                     raise
-                except Exception as error:  # noqa: BLE001
+                except Exception as error:  # noqa: BLE001 (one bad row never fails its group)
                     failed.append((claimed, error))
             self._store.wake_others(tx)
         for prepared in done:

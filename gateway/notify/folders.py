@@ -4,15 +4,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.config import ARCHIVE
+from gateway.folder import INBOX, OWN, of_record, record_in
 from gateway.following import Follower
 from gateway.notify.recipients import Chosen
 from gateway.records.kinds import TEAM, matches
 from gateway.records.record import Choice, Record
 from gateway.rules import Rules
 from gateway.store.messages import OWN_FOLDER, Message
-
-OWN = "Replygate/"  # before the folders in a person's own account
-_PLURALS = {"quotation": "Quotations", "lead": "Leads", "invoice": "Invoices", TEAM: "Teams"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +22,13 @@ class Shelf:
     who: str = ""
 
 
-def folder_of(kind: str, ref: str) -> str:
-    """Return the folder of a record, as the archive has it."""
-    name = ref.lower() if kind == TEAM else ref.upper()
-    return f"{_PLURALS.get(kind) or kind.capitalize() + 's'}/{name}"
-
-
-def record_in(folder: str) -> str:
-    """Return the reference of the record or team whose folder this is, or ""."""
-    plural, _, ref = folder.partition("/")
-    return ref if ref and "/" not in ref and plural not in ("Stages", "Inbox") else ""
-
-
 def shelves(
     message: Message, record: Record, their: Sequence[Follower], choices: Iterable[Choice], chosen: Chosen,
     rules: Rules, accounts: Collection[str],
 ) -> list[Shelf]:  # fmt: skip
     """Return every folder a message belongs into, each once. `accounts` are those there are."""
-    own = folder_of(record.kind, record.ref)
-    groups = [folder_of(TEAM, team) for team in _groups(message, record, choices, rules)]
+    own = of_record(record.kind, record.ref)
+    groups = [of_record(TEAM, team) for team in _groups(message, record, choices, rules)]
     found = [Shelf(ARCHIVE, folder) for folder in (own, *groups)]
     inboxes = {heard.who for heard in chosen.hears if heard.delivery == "inbox"}
     for follower in their:
@@ -53,9 +39,9 @@ def shelves(
         found += [
             Shelf(follower.who, OWN + folder, follower.who)
             for folder in groups
-            if follower.who in rules.teams[folder.partition("/")[2]].everybody
+            if follower.who in rules.teams[record_in(folder)].everybody
         ]
-    found += [Shelf(who, f"{OWN}Inbox", who) for who in inboxes]
+    found += [Shelf(who, INBOX, who) for who in inboxes]
     lies_there = Shelf(message.author.who, OWN + own, message.author.who)  # who dropped a mail there has it there
     dropped = message.details.authenticated == OWN_FOLDER
     return [each for each in dict.fromkeys(found) if each.account in accounts and not (dropped and each == lies_there)]

@@ -6,7 +6,7 @@ Law 5 is kept here first: an outsider never hears of an internal subtype.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from gateway.following import Follower, Grant, Reason, customer, insider
+from gateway.following import Follower, Grant, Reason, customer, insider, outsider
 from gateway.people import Delivery, People
 from gateway.records.kinds import ADDRESSED_TO_CUSTOMER, ASSIGNED, DISCUSSION, Subtype
 from gateway.records.record import Record
@@ -112,7 +112,7 @@ def _outsider(email: str, record: Record, their: Sequence[Follower]) -> Follower
             return follower
     if record.customer.owns(email):
         return customer(record)
-    return Follower(email, "", (email,), True, "", ())  # noqa: FBT003
+    return outsider(email)
 
 
 def _judge(

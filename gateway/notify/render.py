@@ -100,7 +100,7 @@ class Renderer:
             auto_reload=False,
         )
         environment.policies["ext.i18n.trimmed"] = True
-        environment.install_gettext_translations(self._words[language], newstyle=True)  # type: ignore[attr-defined]
+        environment.install_gettext_translations(self._words[language], newstyle=True)  # type: ignore[attr-defined]  # the extension's
         environment.filters["paragraphs"] = _paragraphs
         environment.filters["indented"] = _indented
         return environment

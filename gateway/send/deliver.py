@@ -241,7 +241,7 @@ class Sender:
                 await asyncio.sleep(1.0)
                 self._to_settle.set()
                 continue
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 (one bad row never fails its group)
                 maillog.fault("send", error)
                 await asyncio.to_thread(self._settle_singly, outcomes)
             self._in_hand -= len(outcomes)
@@ -256,7 +256,7 @@ class Sender:
                 try:
                     self._settle([each])
                     break
-                except Exception as error:  # noqa: BLE001
+                except Exception as error:  # noqa: BLE001 (as above)
                     maillog.fault("send", error)
 
     def _settle(self, outcomes: list[Outcome]) -> None:

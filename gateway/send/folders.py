@@ -12,50 +12,46 @@ twice. Nothing is deleted but what was read, is not starred and is old, in an in
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from gateway import maillog
-from gateway.attend import attend
+from gateway.attend import Condition, Tell, attend
 from gateway.config import ARCHIVE, parse_duration
+from gateway.folder import INBOX, LOST, STAGES, WON, of_stage
 from gateway.imap import Account, Mailbox, Refused, connect
 from gateway.mail.imap import message_id_of
 from gateway.send.retry import next_try
 from gateway.site import Site
-from gateway.store import cards, filing, mailboxes, outbox
+from gateway.store import cards, filing, outbox
 from gateway.store.cards import Card
-from gateway.store.filing import INBOX, Filed, Filing
-from gateway.store.session import Store, Transaction
+from gateway.store.filing import Filed, Filing
+from gateway.store.session import Store
 from gateway.worker import now_ms
 
 BATCH = 100
 TIDY_S = 10.0
 IDLE_S = 2.0  # the longest sleep, for what nobody wakes us for
-PATIENCE_MS = 15 * 60_000
 _KEYWORD = re.compile(r"[^A-Za-z0-9._-]")
 _IDS = "UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
-STAGES = "Replygate/Stages/"
 _CARD = re.compile(r"card\.[0-9a-f]{24}@")
 _AT_ONCE = 500  # mails whose Message-IDs are asked for at once
-
-Told = Callable[[Transaction, str, str, bool], None]
 
 
 class Filer:
     """Files into one account until it is stopped."""
 
-    def __init__(self, store: Store, site: Site, key: str, account: Account, tell: Told) -> None:
+    def __init__(self, store: Store, site: Site, key: str, account: Account, tell: Tell) -> None:
         """`key` is a person's, or the archive's; `tell` tells people that it stands still, or goes on."""
         self._store = store
         self._site = site
         self._key = key
         self._account = account
-        self._tell = tell
         self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._tidied = 0.0
         self._last = (0, b"")
         self._ids: dict[int, str] = {}  # of what is read and not starred in the inbox, by UID
-        self.name = f"{account.name} folders"
+        self._condition = Condition(store, f"{account.name} folders", "file", tell)
 
     def wake(self) -> None:
         """Let it look for work now. From any thread."""
@@ -63,25 +59,10 @@ class Filer:
 
     async def run(self) -> None:
         """File for ever."""
-        await attend(self._store, self.name, self._connected, self._note_wrong)
-
-    def _begin(self) -> None:
-        with self._store.write() as tx:
-            mailboxes.begin(tx, self.name, "file", now_ms())
-
-    def _note_wrong(self, error: str) -> None:
-        with self._store.write() as tx:
-            mailboxes.begin(tx, self.name, "file", now_ms())
-            if mailboxes.went_wrong(tx, self.name, error, now_ms(), PATIENCE_MS):
-                self._tell(tx, self.name, error, True)  # noqa: FBT003
-
-    def _note_well(self, quota: tuple[int, int] | None) -> None:
-        with self._store.write() as tx:
-            if mailboxes.went_well(tx, self.name, now_ms(), 0, quota):
-                self._tell(tx, self.name, "", False)  # noqa: FBT003
+        await attend(self._store, self._condition.name, self._connected, self._condition.wrong)
 
     async def _connected(self) -> None:
-        await asyncio.to_thread(self._begin)
+        await asyncio.to_thread(self._condition.begin)
         box = await connect(self._account)
         try:
             await box.folders()
@@ -97,7 +78,7 @@ class Filer:
                 if self._loop.time() - self._tidied > TIDY_S:
                     self._tidied = self._loop.time()
                     await self._tidy(box)
-                    await asyncio.to_thread(self._note_well, await box.quota())
+                    await asyncio.to_thread(self._condition.well, 0, await box.quota())
                 if not worked:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(IDLE_S):
@@ -108,8 +89,8 @@ class Filer:
     async def _furnish(self, box: Mailbox) -> None:
         """Make the folders into which cards are moved, also those where none stands yet."""
         await box.make(INBOX)
-        for stage in (*self._site.rules.lead_stages, "won", "lost"):
-            await box.make(f"{STAGES}{stage.replace('/', '-')}")
+        for stage in (*self._site.rules.lead_stages, WON, LOST):
+            await box.make(of_stage(stage))
 
     # ---- messages
 

@@ -31,7 +31,7 @@ _YES = 2
 class _Lmtp(aiosmtplib.SMTP):
     """The same client, greeting as LMTP does."""
 
-    async def execute_command(self, *args: bytes, **options: Any) -> aiosmtplib.SMTPResponse:  # noqa: ANN401
+    async def execute_command(self, *args: bytes, **options: Any) -> aiosmtplib.SMTPResponse:  # noqa: ANN401 (aiosmtplib's own options, handed on)
         if args[0] == b"EHLO":
             args = (b"LHLO", *args[1:])
         return await super().execute_command(*args, **options)

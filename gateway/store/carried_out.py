@@ -12,12 +12,13 @@ from gateway.store.tables import carried_out, delivery, message
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """A choice as it was before: on the record (`team` None) or standing; `choice` None where there was none."""
+class Changed:
+    """A choice that was changed, on the record (`team` None) or standing, as it was before and after; None: none."""
 
     team: str | None
     who: str
-    choice: Choice | None
+    before: Choice | None
+    after: Choice | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class CarriedOut:
     final: str
     before: Mapping[str, Any]
     after: Mapping[str, Any]
-    choices: Sequence[Before]
+    choices: Sequence[Changed]
     messages: Sequence[int]
     id: int = 0
 
@@ -42,7 +43,7 @@ def keep(tx: Transaction, record_id: int, who: str, done: CarriedOut) -> None:
     row = {
         "record_id": record_id, "who": who, "at": done.at, "said": done.said, "final": done.final,
         "before": dict(done.before), "after": dict(done.after), "messages": list(done.messages),
-        "choices": [[each.team, each.who, _stored(each.choice)] for each in done.choices],
+        "choices": [[each.team, each.who, _stored(each.before), _stored(each.after)] for each in done.choices],
     }  # fmt: skip
     tx.execute(sa.insert(carried_out).values(row))
 
@@ -59,7 +60,10 @@ def last(tx: Transaction, record_id: int, who: str, since: int) -> CarriedOut | 
     row = tx.execute(query).first()
     if row is None:
         return None
-    choices = [Before(team, whose, _choice(team, whose, kept)) for team, whose, kept in row.choices]
+    choices = [
+        Changed(team, whose, _choice(team, whose, before), _choice(team, whose, after))
+        for team, whose, before, after in row.choices
+    ]
     return CarriedOut(row.at, row.said, row.final, row.before, row.after, choices, row.messages, row.id)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from gateway.folder import INBOX
 from gateway.store.content import insert_new
 from gateway.store.lease import Claim
 from gateway.store.session import Transaction
@@ -12,7 +13,6 @@ from gateway.store.tables import filing, in_state, message
 
 WAITING = ("queued", "deferred")
 LEASE = 300_000  # milliseconds
-INBOX = "Replygate/Inbox"
 _IDS_AT_ONCE = 500
 
 

@@ -77,6 +77,8 @@ class Store:
         """Use `open_store`."""
         self._writer = engine
         self._reader = reader
+        # Whoever is the only one holds a connection for as long: of these the pool must lose none.
+        self._holders = None if path else _unpooled(engine.url)
         self._lock = _Turns() if path else None
         self._watch: sqlite3.Connection | None = None
         self.path = path
@@ -124,11 +126,11 @@ class Store:
 
         On PostgreSQL an advisory lock on a connection of its own: it ends with the node. A SQLite file has one node.
         """
-        if self.embedded:
+        if self._holders is None:
             yield True
             return
         key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-        with _faults(), self._reader.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with _faults(), self._holders.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             ours = bool(connection.execute(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar())
             try:
                 yield ours
@@ -218,6 +220,10 @@ def _open(url: str, folder: Path) -> Store:
         connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on -c statement_timeout=60s"},
     )
     return Store(engine, engine, None)
+
+
+def _unpooled(url: sa.URL) -> sa.Engine:
+    return sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 5})
 
 
 def _sqlite(path: Path, begin: str, cache_kib: int) -> sa.Engine:

@@ -180,7 +180,7 @@ carried_out = Table(
     Column("said", Text, nullable=False),  # the commands, as people write them
     Column("final", Text, nullable=False),  # why it cannot be taken back, or ""
     Column("before", JSON, nullable=False), Column("after", JSON, nullable=False),  # the record
-    Column("choices", JSON, nullable=False),  # [team or null, who, choice or null]: those changed, as they were before
+    Column("choices", JSON, nullable=False),  # [team or null, who, before, after]: those changed
     Column("messages", JSON, nullable=False),  # ids of what was posted
     Column("taken_back", Boolean, nullable=False, server_default=text("false")),
     sqlite_autoincrement=True,

@@ -533,3 +533,10 @@ def test_who_unfollowed_does_not_come_back_by_a_cc(made):
     made.write(A, S, "hello", head="Cc: other@x.example, new@x.example")
     assert made.choices()["other@x.example"].without == ("*",)
     assert made.choices()["new@x.example"].subtypes == ("discussion",)
+
+
+def test_what_somebody_chose_since_is_not_overwritten_by_taking_back(made):
+    made.write(A, S, "/add cheng note")
+    made.write(CHENG, S, "/unfollow")
+    assert made.write(A, S, "/undo") == ("done", "mistake")
+    assert made.choices()["cheng"].without == ("*",)

@@ -50,12 +50,22 @@ class Point:
     fits: Callable[..., bool] = lambda *_: True
 
 
-def _in_stages(box: Mailbox, *_: object) -> bool:
-    return box.selected is not None and box.selected.name.startswith("Replygate/Stages/")
+_select = Mailbox.select
+_open = ""  # the folder that was selected last
 
 
-def _in_inbox(box: Mailbox, uids: object = (), *_: object) -> bool:
-    return box.selected is not None and box.selected.name == "Replygate/Inbox" and bool(uids)
+async def _selecting(box: Mailbox, name: str) -> Any:
+    global _open  # noqa: PLW0603 (a process of its own, with one connection)
+    _open = name
+    return await _select(box, name)
+
+
+def _in_stages(*_: object) -> bool:
+    return _open.startswith("Replygate/Stages/")
+
+
+def _in_inbox(_: Mailbox, uids: object = (), *__: object) -> bool:
+    return _open == "Replygate/Inbox" and bool(uids)
 
 
 def _idles(wire: Wire, pieces: list[bytes]) -> bool:
@@ -94,6 +104,7 @@ def _die() -> None:
 
 
 def _arm(point: Point, hit: int) -> None:
+    Mailbox.select = _selecting  # type: ignore[method-assign]
     original = getattr(point.of, point.method)
     left = hit
 

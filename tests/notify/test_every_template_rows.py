@@ -45,7 +45,7 @@ BRANCHES: list[dict[str, object]] = [
     {"what": "done"},
     {"what": "done", "ref": ""},
     {"what": "unknown", "problem": ""},
-    {"stands": ""},
+    {"error": ""},
     {"what": "unknown", "problem": "", "offers": []},
     {"ref": "", "subject": "", "text": "", "old": ""},
 ]
@@ -65,7 +65,7 @@ def values() -> dict[str, object]:
     return {
         **dict.fromkeys(words, WORD),
         **{each: [WORD, WORD] for each in ("attachments", "left_out", "withheld", "others", "added", "nearest", "outside", "problems")},
-        "stands": "yes", "what": "accept", "record_kind": "quotation", "subtype": "discussion", "customer": False, "note": False, "goes_to_customer": True, "inside": True,
+        "what": "accept", "record_kind": "quotation", "subtype": "discussion", "customer": False, "note": False, "goes_to_customer": True, "inside": True,
         "lines": [line, line], "changes": [change, {**change, "old": ""}], "buttons": [button, button], "items": [item, item], "item": {**item, "commands": [WORD, WORD]},
         "done": [["note", ""], ["follow", WORD], ["follow", ""], ["unfollow", WORD], [WORD, WORD]], "made": [{"ref": WORD, "alias": WORD}],
         "offers": [{"link": WORD, "text": WORD, "cut": True, "address": WORD}], "sections": [{"title": WORD, "hint": WORD, "rows": [row, row]}, {"title": WORD, "hint": "", "rows": []}],

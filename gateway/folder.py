@@ -1,0 +1,45 @@
+"""The folders threads are filed in: how they are called, and what one means.
+
+In the archive a record's folder is `Quotations/S00042`, a team's `Teams/sales`. In a person's own account the same
+stand under `Replygate/`, beside `Inbox` and `Stages/<stage>`. What addresses are to mail, these are to mailboxes.
+"""
+
+from collections.abc import Sequence
+
+from gateway.records.kinds import TEAM
+from gateway.records.lifecycle import STAGE
+from gateway.records.record import Record
+
+OWN = "Replygate/"  # before the folders in a person's own account
+INBOX = f"{OWN}Inbox"
+STAGES = f"{OWN}Stages/"
+WON, LOST = "won", "lost"  # where leads stand that are in no stage any more
+_PLURALS = {"quotation": "Quotations", "lead": "Leads", "invoice": "Invoices", TEAM: "Teams"}
+_PARTS = 2
+
+
+def of_record(kind: str, ref: str) -> str:
+    """Return the folder of a record, or of a team's own thread, as the archive has it."""
+    name = ref.lower() if kind == TEAM else ref.upper()
+    return f"{_PLURALS.get(kind) or kind.capitalize() + 's'}/{name}"
+
+
+def record_in(folder: str) -> str:
+    """Return the reference of the record or team whose folder this is, in the archive or one's own account, or ""."""
+    parts = folder.removeprefix(OWN).split("/")
+    return parts[1] if len(parts) == _PARTS and not folder.startswith((STAGES, f"{INBOX}/")) else ""
+
+
+def of_stage(stage: str) -> str:
+    """Return the folder of a stage; a name there has no part of its own behind a `/`."""
+    return STAGES + stage.replace("/", "-")
+
+
+def of_lead(lead: Record) -> str:
+    """Return the folder in which a lead's card belongs."""
+    return of_stage((lead.fields.get(STAGE) or lead.state) if lead.state == "open" else lead.state)
+
+
+def stage_in(folder: str, stages: Sequence[str]) -> str:
+    """Return which of the `stages` a folder is, or won, or lost; "" for none."""
+    return next((each for each in (*stages, WON, LOST) if of_stage(each) == folder), "")
