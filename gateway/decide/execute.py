@@ -14,7 +14,7 @@ from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.decide.standing import EVERYTHING
 from gateway.records import commands
 from gateway.records.commands import BY_NAME, Command, Given
-from gateway.records.kinds import DEFAULT_SUBTYPES, TEAM
+from gateway.records.kinds import DEFAULT_SUBTYPES
 from gateway.records.lifecycle import Change, Problem, Refusal
 from gateway.records.record import Choice, Record
 from gateway.store import audit, followers
@@ -95,7 +95,7 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
     if command.asks:
         return Executed(record, done)
     possible = tuple(f"/{each.name}" for each in BY_NAME.values() if commands.fits(each, record, desk.site.rules.kinds))
-    if not _is_of(command, record):
+    if not commands.is_for(command, record.kind):
         return Mistake(given.line, possible, Problem("not for a {}", (record.kind,)))
     if command is commands.SET:
         given = replace(given, arguments=apart(given.arguments))
@@ -111,16 +111,11 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
 
 def unknown(given: Given, record: Record) -> Mistake:
     """Return a word that is no command as a mistake, with the lines that may have been meant on `record`."""
-    meant = [near for near in given.nearest if (command := commands.named(near)) and _is_of(command, record)]
+    meant = [
+        near for near in given.nearest if (command := commands.named(near)) and commands.is_for(command, record.kind)
+    ]
     instead = tuple(" ".join((near, *given.arguments)) for near in meant)
     return Mistake(f"/{given.word}", tuple(meant), instead=instead)
-
-
-def _is_of(command: Command, record: Record) -> bool:
-    """Whether a command is for records of this kind at all."""
-    if record.kind == TEAM:
-        return command.asks or command in commands.SOCIAL
-    return not command.kinds or record.kind in command.kinds
 
 
 def _do(

@@ -99,11 +99,16 @@ def named(word: str) -> Command | None:
     return _BY_WORD.get(word.strip().lstrip("/").lower())
 
 
+def is_for(command: Command, kind: str) -> bool:
+    """Whether a command is for records of this kind at all; a team's thread takes those about followers only."""
+    if kind == TEAM_KIND:
+        return command.asks or command in SOCIAL
+    return not command.kinds or kind in command.kinds
+
+
 def fits(command: Command, record: Record, kinds: Kinds) -> bool:
     """Whether a command makes sense on a record of this kind, in this state."""
-    if record.kind == TEAM_KIND:
-        return command.asks or command in SOCIAL
-    if command.kinds and record.kind not in command.kinds:
+    if not is_for(command, record.kind):
         return False
     if command.states:
         return record.state in command.states

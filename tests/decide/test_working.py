@@ -540,3 +540,10 @@ def test_what_somebody_chose_since_is_not_overwritten_by_taking_back(made):
     made.write(CHENG, S, "/unfollow")
     assert made.write(A, S, "/undo") == ("done", "mistake")
     assert made.choices()["cheng"].without == ("*",)
+
+
+def test_a_text_too_long_for_a_link_is_said_to_be_left_out(made):
+    made.write(CHIA, S, "/confrim\n\n" + "長" * 2_000)
+    got = told(made, CHIA)
+    assert "您的文字太長" in got.text
+    assert all(len(link) <= 1_900 for link in re.findall(r'href="(mailto:[^"]+)"', got.text))
