@@ -5,7 +5,7 @@ Pure; the one place that knows how choices and rules unite.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.people import DELIVERIES, Delivery, People, Person
 from gateway.records.conditions import Condition
@@ -38,7 +38,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """Somebody who follows a record, with everything they were given and what they gave up."""
+    """Somebody who follows a record, with everything they were given and what they gave up.
+
+    `taken_off` is what a group they belong to was taken off: it beats what others gave them, not what they chose.
+    """
 
     who: str
     name: str
@@ -47,6 +50,13 @@ class Follower:
     language: str
     grants: tuple[Grant, ...]
     without: tuple[str, ...] = ()
+    taken_off: tuple[str, ...] = ()
+
+    @property
+    def follows(self) -> bool:
+        """Whether they follow at all: who gave up everything does by what they chose themselves alone."""
+        everything = "*" in self.without or "*" in self.taken_off
+        return any(grant.chosen or not everything for grant in self.grants)
 
     def wants(self, known: Iterable[str]) -> list[str]:
         """Return which of the `known` subtypes they hear, whatever the conditions of rules say of one record."""
@@ -54,6 +64,8 @@ class Follower:
 
     def _granted(self, subtype: str) -> list[Grant]:
         given = [grant for grant in self.grants if matches(grant.subtypes, subtype)]
+        if matches(self.taken_off, subtype):
+            given = [grant for grant in given if grant.chosen]
         given_up = exactest(self.without, subtype)
         if not given_up:
             return given
@@ -70,7 +82,7 @@ class Follower:
             return "does not follow this record"
         given = self._granted(subtype)
         if not given:
-            given_up = exactest(self.without, subtype)
+            given_up = exactest((*self.without, *self.taken_off), subtype)
             return f"unfollowed {given_up}" if given_up else f"follows, but not {subtype}"
         fitting = [grant for grant in given if grant.when.failing(record.fields) is None]
         if not fitting:
@@ -111,7 +123,7 @@ def followers(record: Record, choices: Iterable[Choice], people: People, rules: 
             if subtypes:
                 detail = f"team:{choice.team or '*'}" if choice.team is not None else ""
                 table.give(who, subtypes, Reason(choice.how, detail), chosen=who == choice.who)
-            table.take(who, without)
+            table.take(who, without, themselves=who == choice.who)
     return table.result()
 
 
@@ -164,7 +176,7 @@ class _Table:
         self.record = record
         self._people = people
         self._grants: dict[str, list[Grant]] = {}
-        self._without: dict[str, list[str]] = {}
+        self._without: dict[tuple[str, bool], list[str]] = {}
 
     def give(
         self,
@@ -183,9 +195,9 @@ class _Table:
         way: Delivery = delivery or (person.delivery if person else "mail")
         self._grants.setdefault(key, []).append(Grant(subtypes, reason, way, when, chosen))
 
-    def take(self, who: str, subtypes: tuple[str, ...]) -> None:
+    def take(self, who: str, subtypes: tuple[str, ...], *, themselves: bool) -> None:
         if subtypes and (key := self._key(who)):
-            self._without.setdefault(key, []).extend(subtypes)
+            self._without.setdefault((key, themselves), []).extend(subtypes)
 
     def _key(self, who: str) -> str:
         """Return a person's key, `customer`, or an outside address; "" for nobody we know."""
@@ -198,7 +210,7 @@ class _Table:
         person = self._people.person(who)
         if person:
             return person.key
-        return CUSTOMER if self.record.customer.owns(who) else who
+        return self.record.party(who)
 
     def result(self) -> list[Follower]:
         made = list(self._make())
@@ -206,9 +218,10 @@ class _Table:
 
     def _make(self) -> Iterator[Follower]:
         for key, grants in self._grants.items():
-            without = tuple(self._without.get(key, ()))
+            without = tuple(self._without.get((key, True), ()))
             if key in self._people.by_key:
-                yield insider(self._people.by_key[key], tuple(grants), without)
+                taken_off = tuple(self._without.get((key, False), ()))
+                yield replace(insider(self._people.by_key[key], tuple(grants), without), taken_off=taken_off)
             elif key == CUSTOMER:
                 yield customer(self.record, tuple(grants), without)
             else:

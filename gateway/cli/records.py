@@ -167,11 +167,10 @@ def _followers(site: Open, tx: Transaction, found: Record) -> list[Follower]:
 
 
 def _follower(each: Follower, known: Sequence[str]) -> dict[str, Any]:
-    given = [pattern for grant in each.grants for pattern in grant.subtypes]
-    hears = [name for name in known if matches(given, name) and not matches(each.without, name)]
     return {
         "who": each.who, "email": each.emails[0], "name": each.name, "outsider": each.outsider,
-        "subtypes": hears, "without": list(each.without), "why": [str(grant.reason) for grant in each.grants],
+        "subtypes": each.wants(known), "without": [*each.without, *each.taken_off],
+        "why": [str(grant.reason) for grant in each.grants],
     }  # fmt: skip
 
 
@@ -240,7 +239,8 @@ def _print_record(shown: dict[str, Any]) -> None:
 def follow(ref: str, who: str, /, *subtypes: str) -> None:
     """Let WHO (a person, group:TEAM, customer or an address) follow REF: Discussions, or SUBTYPES."""
     with opened() as site, site.store.write() as tx:
-        found, key = _found(tx, ref), _who(site, who)
+        found = _found(tx, ref)
+        key = found.party(_who(site, who))
         _check_subtypes(site, found, subtypes)
         store_followers.choose(tx, found.id, Choice(key, subtypes or DEFAULT_SUBTYPES))
         audit.append(tx, operator(), "follow", found.ref, now_ms(), follower=key, subtypes=list(subtypes))
@@ -251,7 +251,8 @@ def follow(ref: str, who: str, /, *subtypes: str) -> None:
 def unfollow(ref: str, who: str, /, *subtypes: str) -> None:
     """Let WHO no longer hear of REF: of anything, or of SUBTYPES."""
     with opened() as site, site.store.write() as tx:
-        found, key = _found(tx, ref), _who(site, who)
+        found = _found(tx, ref)
+        key = found.party(_who(site, who))
         _check_subtypes(site, found, subtypes)
         store_followers.choose(tx, found.id, Choice(key, without=subtypes or ("*",)))
         audit.append(tx, operator(), "unfollow", found.ref, now_ms(), follower=key, subtypes=list(subtypes))

@@ -182,7 +182,9 @@ def _let_follow(
     tx: Transaction, desk: Desk, record: Record, words: tuple[str, ...], *, without: bool
 ) -> Executed | Mistake:  # fmt: skip
     who = whom(desk, words[0])
-    return who if isinstance(who, Mistake) else _follow(tx, desk, record, who, words[1:], without=without)
+    if isinstance(who, Mistake):
+        return who
+    return _follow(tx, desk, record, record.party(who), words[1:], without=without)
 
 
 def _follow(

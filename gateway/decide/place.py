@@ -142,11 +142,7 @@ def _role(identity: Identity, record: Record, their: Sequence[Follower]) -> Role
         return "person"
     if record.customer.owns(identity.email):
         return "customer"
-    follows = any(
-        identity.email in follower.emails
-        and ("*" not in follower.without or any(grant.chosen for grant in follower.grants))
-        for follower in their
-    )
+    follows = any(identity.email in follower.emails and follower.follows for follower in their)
     return "follower" if follows else "stranger"
 
 

@@ -16,7 +16,7 @@ from gateway.mail.quoting import begins_quoted, split_reply, without_quotes
 from gateway.records.commands import NOTE as NOTE_COMMAND
 from gateway.records.commands import Given, asks_note, split_commands
 from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
-from gateway.records.record import CUSTOMER, Choice
+from gateway.records.record import Choice
 from gateway.store import followers, messages
 from gateway.store.arrivals import FOLDER, Settled
 from gateway.store.messages import Author, Details
@@ -224,12 +224,12 @@ def _newcomers(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, na
     identity = incoming.identity
     if identity.person is None or not identity.authenticated or where.record.kind == TEAM:
         return ()
+    record = where.record
     known = {email for follower in where.followers for email in follower.emails}
     # Who unfollowed is no newcomer: a Cc does not bring them back.
-    chosen = {each.who for each in followers.choices_on(tx, where.record.id)}
-    known |= chosen | (set(where.record.customer.emails) if CUSTOMER in chosen else set())
-    new = [each for each in dict.fromkeys(named) if each not in known and desk.site.people.person(each) is None]
+    chosen = {record.party(each.who) for each in followers.choices_on(tx, record.id)}
+    outside = [each for each in dict.fromkeys(named) if desk.site.people.person(each) is None]
+    new = [each for each in outside if each not in known and record.party(each) not in chosen]
     for email in new[:ADDED_MAX]:
-        who = CUSTOMER if where.record.customer.owns(email) else email
-        followers.choose(tx, where.record.id, Choice(who, DEFAULT_SUBTYPES, how="cc"))
+        followers.choose(tx, record.id, Choice(record.party(email), DEFAULT_SUBTYPES, how="cc"))
     return tuple(new[:ADDED_MAX])

@@ -127,5 +127,5 @@ class Cards:
 
 def _accounts(site: Site, their: list[Follower]) -> list[tuple[Person, bool]]:
     """Return the people with an account of their own, and whether they follow."""
-    following = {each.who for each in their if each.grants and "*" not in each.without}
+    following = {each.who for each in their if each.follows}
     return [(site.people.by_key[key], key in following) for key in site.accounts if key in site.people.by_key]

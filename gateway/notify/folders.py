@@ -34,7 +34,7 @@ def shelves(
     for follower in their:
         if follower.outsider:
             continue
-        if "*" not in follower.without or any(grant.chosen for grant in follower.grants):
+        if follower.follows:
             found.append(Shelf(follower.who, OWN + own, follower.who))
         found += [
             Shelf(follower.who, OWN + folder, follower.who)

@@ -87,9 +87,10 @@ def _candidates(
             given = Grant((subtype.name,), Reason("told"), person.delivery) if heard else "did not hear of it either"
             yield by_who.get(person.key) or insider(person), given
         return
-    if subtype.name == ASSIGNED.name and record.salesperson in people.by_key:
-        follower = by_who.get(record.salesperson) or insider(people.by_key[record.salesperson])
-        yield follower, Grant((subtype.name,), Reason("assigned"), people.by_key[record.salesperson].delivery)
+    assigned = next((change.new for change in message.changes if change.name == "salesperson"), record.salesperson)
+    if subtype.name == ASSIGNED.name and assigned in people.by_key:
+        person = people.by_key[assigned]
+        yield by_who.get(assigned) or insider(person), Grant((subtype.name,), Reason("assigned"), person.delivery)
     if subtype.name in ADDRESSED_TO_CUSTOMER and record.customer.emails:
         follower = customer(record)
         if message.details.mailed:
@@ -123,9 +124,10 @@ def _judge(
         return why_not
     if isinstance(grant, str):
         return grant
-    follows = bool(follower.grants)
     reason, way = grant.reason, grant.delivery
-    return Heard(follower.who, email, follower.name, follower.outsider, follower.language, reason, way, follows)
+    return Heard(
+        follower.who, email, follower.name, follower.outsider, follower.language, reason, way, follower.follows
+    )
 
 
 def _why_not(message: Message, subtype: Subtype, follower: Follower, grant: Grant | str, email: str) -> str:

@@ -56,6 +56,10 @@ class Record:
     created_at: int = 0
     tag_epoch: int = 0
 
+    def party(self, who: str) -> str:
+        """Return how a choice names somebody: `customer` for each of the customer's addresses, else `who`."""
+        return CUSTOMER if self.customer.owns(who) else who
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
