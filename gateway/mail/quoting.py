@@ -265,7 +265,7 @@ def _letter(line: str) -> str:
     low = bare.replace("&nbsp;", " ").lower()  # QQ writes it into plain text
     if bare[0] == ">":
         return _MARKED if _is_attribution(bare, low) else _QUOTE
-    if all(char in _RULES or char.isspace() for char in bare):
+    if bare != "*" and all(char in _RULES or char.isspace() for char in bare):  # alone, it stands for all
         return _RULE
     tables = ((_SIGNATURE, _is_signature), (_FIELD, _is_field), (_BANNER, _is_banner))
     letter = next((letter for letter, is_one in tables if is_one(low)), _TEXT)

@@ -171,7 +171,6 @@ class Thing:
     deeds: dict[str, list[Deed]] = field(default_factory=dict)
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)  # (person, transcript done | mistake | answer)
     taken: set[tuple[str, int]] = field(default_factory=set)  # which mails were taken, by the address they came to
-    met: set[str] = field(default_factory=set)  # what was met on the way that somebody may want to leave out
 
     def values(self) -> dict[str, Any]:
         """Return what a command may change, each by its name."""
@@ -232,17 +231,16 @@ class Followers:
     def ways(self, who: str, subtype: str) -> list[str]:
         """Return by which ways somebody would be told of a subtype; none if they do not follow it."""
         own = self.site.people[who].delivery if who in self.site.people else "mail"
-        ruled = [way for patterns, way in self.given(who) if any(covers(e, subtype) for e in patterns)]
+        groups = [e for g, e in self.thing.bags.items() if g.startswith("group:") and who in self.site.members[g[6:]]]
+        removed = any(covers(p, subtype) for bag in groups for p in bag.gives_up)
+        given = [] if removed else self.given(who)
+        ruled = [way for patterns, way in given if any(covers(e, subtype) for e in patterns)]
         mine = self.thing.bags.get(who, NOTHING)
         for bag in (mine, self._standing(who, mine)):
             wanted, beats = bag.says(subtype)
             if wanted is not None:
-                if any(bag.gives_up for group, bag in self.thing.bags.items() if group.startswith("group:")):
-                    self.thing.met.add("a choice of one's own beside a group's")
                 return [own, *([] if beats else ruled)] if wanted else []
-        groups = [e for g, e in self.thing.bags.items() if g.startswith("group:") and who in self.site.members[g[6:]]]
-        removed = any(covers(p, subtype) for bag in groups for p in bag.gives_up)
-        return [] if removed else ruled
+        return ruled
 
     def _standing(self, who: str, mine: Bag) -> Bag:
         bags = [self.standing.get((who, team), NOTHING) for team in ("", *self.thing.teams)]
@@ -305,8 +303,6 @@ def happen(thing: Thing, event: str, actor: str, **more: Any) -> Said:
 
 def assign(thing: Thing, person: str, actor: str) -> list[Said]:
     before, thing.salesperson = thing.salesperson, person
-    if person != before and any(said.assigned and said.hears is None for said in thing.thread):
-        thing.met.add("assigned twice before anybody is told")
     if person in (before, actor):
         return []
     thing.thread.append(Said("assigned", actor, assigned=person))

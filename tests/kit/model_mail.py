@@ -41,8 +41,6 @@ class Office:
         who = self.site.person(mail.author)
         if mail.to == "gateway":
             return self._to_gateway(mail, who)
-        if mail.to in ("accept", "decline") and self._again(mail, "seen"):
-            self.thing.met.add("a mail to the address of an answer to an offer, repeated")
         return self._inside(mail, who) if who else self._outside(mail)
 
     def _own_tag(self, mail: Mail) -> bool:
@@ -120,10 +118,7 @@ class Office:
         needs_right = note or (bool(mail.commands) and mail.to != "unfollow")
         if not mail.sure or (needs_right and "sales" not in self.site.people[who].rights):
             return True
-        if not mail.hidden or all(each[0] == "note" for each in mail.commands):
-            return False
-        self.thing.met |= {"commands with a note, in Bcc"} if note else set()
-        return True
+        return mail.hidden and any(each[0] != "note" for each in mail.commands)
 
     def _answered(self, mail: Mail, what: str) -> str:
         self.thing.answers[str(mail.number), what] += 1
@@ -141,15 +136,11 @@ class Office:
         parent = self._parent(mail)
         answered = parent.author if parent is not None and parent.outside and inside and not note else ""
         followers = Followers(self.site, thing, self.standing)
-        if mail.hidden and inside and any(not self.site.person(each) for each in mail.cc):
-            thing.met.add("an outsider in Cc, the record in Bcc")
         for each in mail.cc if inside and not note and not mail.hidden else ():
             new = followers.whole(each)
             if self.site.person(each) or followers.follows(new):
                 continue
-            if thing.bags.get(new, NOTHING).gives_up:
-                thing.met.add("one who unfollowed, in Cc")
-            else:
+            if not thing.bags.get(new, NOTHING).gives_up:
                 thing.bags[new] = NOTHING.with_wanted(("discussion",))
         quiet = mail.hidden and inside
         more = {"answered": answered, "addressed": mail.cc, "quiet": quiet}
@@ -160,8 +151,6 @@ class Office:
 
     def _carry_out(self, mail: Mail, who: str, *, by_address: bool) -> bool:
         """Carry out all commands of a mail or none; return whether one of them said the mail's text."""
-        if by_address and mail.commands[0][1:2] == ("*",):
-            self.thing.met.add("* to the address of a command")
         try:
             greets = mail.to == "send" and any("@" not in word for word in mail.commands[0][1:])
             return self._try((("send",),) if greets else mail.commands, who)
@@ -283,8 +272,6 @@ class Office:
             return person or word
         if "@" not in word:
             raise Mistake
-        if word in self.thing.customer:
-            self.thing.met.add("the customer named by an address")
         return Followers(self.site, self.thing, self.standing).whole(word)
 
     def _to_gateway(self, mail: Mail, who: str) -> str:
@@ -324,8 +311,6 @@ class Office:
         now = thing.values() | {("bag", key): bag for key, bag in thing.bags.items()}
         now |= {("standing", *key): bag for key, bag in self.standing.items()}
         if any(now.get(name) != after for name, (_, after) in deed.changed.items()):
-            if any(not isinstance(name, str) and now.get(name) != after for name, (_, after) in deed.changed.items()):
-                thing.met.add("a choice taken back that another changed")
             raise Mistake
         deeds.pop()
         for name, (before, _) in deed.changed.items():

@@ -31,13 +31,6 @@ from tests.kit.model_words import Play, as_files, site
 from tests.kit.zone import Zone
 
 NEVER = 2**53
-# Where code and model are known to differ, and nobody has decided yet: sequences that meet one are played, and not
-# compared (`script/model --all` compares them too).
-UNDECIDED = frozenset({
-    "a choice of one's own beside a group's", "assigned twice before anybody is told", "a mail to the address of an answer to an offer, repeated",
-    "commands with a note, in Bcc", "one who unfollowed, in Cc", "an outsider in Cc, the record in Bcc",
-    "the customer named by an address", "* to the address of a command", "a choice taken back that another changed",
-})  # fmt: skip
 
 
 class _Plain:
