@@ -17,7 +17,7 @@ from gateway.worker import now_ms
 _PAUSE_FIRST_S, _PAUSE_LAST_S = 1.0, 120.0
 _STAND_BY_S = 5.0
 PATIENCE_MS = 15 * 60_000  # how long an account may stand still before people are told
-Tell = Callable[[Transaction, str, str], None]
+Tell = Callable[[Transaction, str, str, str], None]
 _GOOD_S = 60.0  # a connection that lasted so long was a good one
 
 
@@ -25,7 +25,10 @@ class Condition:
     """How an account is, as `status` shows it; people are told when it stands still, and when it goes on."""
 
     def __init__(self, store: Store, name: str, purpose: str, tell: Tell) -> None:
-        """`purpose` is fetch or file; `tell` gets the account's name and what is wrong, "" for nothing any more."""
+        """`purpose` is fetch or file.
+
+        `tell` gets the account's name, what is wrong, "" for nothing any more, and with which mail, "" for all.
+        """
         self._store = store
         self._purpose = purpose
         self._tell = tell
@@ -41,13 +44,24 @@ class Condition:
         with self._store.write() as tx:
             mailboxes.begin(tx, self.name, self._purpose, now_ms())
             if mailboxes.went_wrong(tx, self.name, error, now_ms(), PATIENCE_MS):
-                self._tell(tx, self.name, error)
+                self._tell(tx, self.name, error, "")
+
+    def left_out(self, mail: str, why: str) -> None:
+        """Tell that a mail there cannot be taken, and why."""
+        maillog.fault(self.name, ValueError(f"{mail}: {why}"))
+        with self._store.write() as tx:
+            self._tell(tx, self.name, why, mail)
+
+    def waits(self, waiting: int) -> None:
+        """Note how many mails wait there."""
+        with self._store.write() as tx:
+            mailboxes.waits(tx, self.name, waiting)
 
     def well(self, waiting: int = 0, quota: tuple[int, int] | None = None) -> None:
         """Note that it is read, or written, and how many mails wait there."""
         with self._store.write() as tx:
             if mailboxes.went_well(tx, self.name, now_ms(), waiting, quota):
-                self._tell(tx, self.name, "")
+                self._tell(tx, self.name, "", "")
 
 
 async def attend(

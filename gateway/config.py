@@ -322,7 +322,20 @@ def load(document: Document, folder: Path) -> tuple[Settings, list[Problem]]:
         if not (account.password_file or account.token_command):
             what = "the account has neither password_file nor token_command"
             raise Bad([document.problem(where, what, "name one of them")])
+    _refuse_shared(document, settings)
     return settings, []
+
+
+def _refuse_shared(document: Document, settings: Settings) -> None:
+    """Refuse two accounts that are one mailbox: what is filed for one, or acts there, would be another's."""
+    seen: dict[tuple[object, ...], Where] = {}
+    for where, account in _accounts(settings):
+        fetched = account.folder if isinstance(account, ImapDoor) else None
+        key = (account.host.lower(), account.port, account.user, fetched)
+        if key in seen:
+            what = f"{account.user} on {account.host} stands here already, as {'.'.join(map(str, seen[key]))}"
+            raise Bad([document.problem(where, what, "give each a login of its own")])
+        seen[key] = where
 
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

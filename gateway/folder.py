@@ -4,7 +4,7 @@ In the archive a record's folder is `Quotations/S00042`, a team's `Teams/sales`.
 stand under `Replygate/`, beside `Inbox` and `Stages/<stage>`. What addresses are to mail, these are to mailboxes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gateway.records.kinds import TEAM
 from gateway.records.lifecycle import STAGE
@@ -15,19 +15,26 @@ INBOX = f"{OWN}Inbox"
 STAGES = f"{OWN}Stages/"
 WON, LOST = "won", "lost"  # where leads stand that are in no stage any more
 _PLURALS = {"quotation": "Quotations", "lead": "Leads", "invoice": "Invoices", TEAM: "Teams"}
-_PARTS = 2
 
 
 def of_record(kind: str, ref: str) -> str:
     """Return the folder of a record, or of a team's own thread, as the archive has it."""
     name = ref.lower() if kind == TEAM else ref.upper()
-    return f"{_PLURALS.get(kind) or kind.capitalize() + 's'}/{name}"
+    return f"{_plural(kind)}/{name}"
 
 
-def record_in(folder: str) -> str:
-    """Return the reference of the record or team whose folder this is, in the archive or one's own account, or ""."""
-    parts = folder.removeprefix(OWN).split("/")
-    return parts[1] if len(parts) == _PARTS and not folder.startswith((STAGES, f"{INBOX}/")) else ""
+def _plural(kind: str) -> str:
+    return _PLURALS.get(kind) or kind.capitalize() + "s"
+
+
+def record_in(folder: str, kinds: Iterable[str]) -> str:
+    """Return the reference of the record or team whose folder this is, in the archive or one's own account, or "".
+
+    `kinds` are those there are: what else somebody keeps in folders of two parts is theirs.
+    """
+    ours, slash, name = folder.removeprefix(OWN).partition("/")
+    known = any(ours == _plural(kind) for kind in (*kinds, TEAM))
+    return name if slash and known and "/" not in name else ""
 
 
 def of_stage(stage: str) -> str:

@@ -65,6 +65,15 @@ class Account:
         """What the account is called in logs and in the store."""
         return f"{self.user}@{self.host}:{self.port}"
 
+    def fetched(self, folder: str) -> str:
+        """What fetching from a folder of it is called there."""
+        return f"{self.name} {folder}"
+
+    @property
+    def filed(self) -> str:
+        """What filing into it is called there."""
+        return f"{self.name} folders"
+
 
 @dataclass(slots=True)
 class Mailbox:
@@ -119,7 +128,17 @@ class Mailbox:
         wanted = self._names.wire(pattern) + more
         listed, status = read_folders(await self._do(lambda: self._client.list('""', wanted)), self._names)
         self._folders.update(listed)
-        return [status[name] if name in status else await self.status(name) for name in listed]
+        found = [status[name] for name in listed if name in status]
+        for name in listed:
+            if name not in status:
+                with contextlib.suppress(Refused):  # it cannot be opened, or somebody took it away meanwhile
+                    found.append(await self.status(name))
+        return found
+
+    async def learn(self, pattern: str = "*") -> None:
+        """Know which folders that match are there already."""
+        wanted = self._names.wire(pattern)
+        self._folders.update(read_folders(await self._do(lambda: self._client.list('""', wanted)), self._names)[0])
 
     async def status(self, name: str) -> Folder:
         """Return what a folder holds, without selecting it."""
@@ -288,6 +307,12 @@ def filing_accounts(settings: Settings) -> dict[str, Account]:
         return {}
     found = {account.person: account_of(settings, account) for account in filing.accounts}
     return found | ({ARCHIVE: account_of(settings, filing.archive)} if filing.archive else {})
+
+
+def attended(settings: Settings) -> set[str]:
+    """Return what every account of gateway.yaml is attended to as: from whose folder is fetched, who is filed into."""
+    doors = {account_of(settings, door).fetched(door.folder) for door in settings.imap}
+    return doors | {account.filed for account in filing_accounts(settings).values()}
 
 
 async def connect(account: Account) -> Mailbox:

@@ -193,11 +193,12 @@ class Node:
         ]
         return [*fetchers, *watchers]
 
-    def _tell_account(self, tx: Transaction, name: str, error: str) -> None:
-        """Tell everybody with `settings` that an account stands still, and why, or that it goes on."""
+    def _tell_account(self, tx: Transaction, name: str, error: str, mail: str) -> None:
+        """Tell everybody with `settings` that an account stands still, and why, that it goes on, or of a bad mail."""
         for person in self._site.people.with_right("settings"):
-            data = {"account": name, "error": error}
-            notices.add(tx, NewNotice("account", person.key, person.email[0], data), now_ms())
+            data = {"account": name, "error": error, "mail": mail}
+            new = NewNotice("account", person.key, person.email[0], data, daily=bool(mail))
+            notices.add(tx, new, now_ms())
 
     def _submitters(self) -> Submitters | None:
         smtp = self._site.settings.smtp

@@ -1,14 +1,20 @@
 """Rows P10 and P11 beside the kills: what is fetched and filed when a server, or somebody else in the account, is odd."""
 
+import asyncio
 import random
 
 import pytest
 import sqlalchemy as sa
 import structlog
 
+from gateway.arrive.imap import Fetcher
+from gateway.attend import PATIENCE_MS
+from gateway.imap import filing_accounts
+from gateway.send.folders import Filer
 from gateway.store import content, mailboxes, tables
 from gateway.store.schema import upgrade
 from gateway.store.session import open_store
+from gateway.worker import Traffic
 from tests.kit import dovecot as dovecot_kit
 from tests.kit import mailbox_child
 from tests.kit.dovecot import Dovecot
@@ -51,6 +57,30 @@ class Fetching:
         with self.house.store.read() as tx:
             digests = list(tx.execute(sa.select(tables.arrival.c.content).order_by("id")).scalars())
             return [content.load(tx, digest) for digest in digests]
+
+    def told(self, count, between=lambda: None, stood_still=0):
+        """Run a fetcher until it told so many things of its account, and return them; `between` comes after the first."""
+        house, told = self.house, []
+
+        async def fetch():
+            door = house.site.settings.imap[0]
+            fetcher = Fetcher(
+                house.store, house.site, house.addresses, door, Traffic(), lambda: None, lambda *a: told.append(a[1:])
+            )
+            fetcher._condition.begin()
+            with house.store.write() as tx:
+                tx.execute(sa.update(tables.mailbox).values(ok_at=tables.mailbox.c.ok_at - stood_still))
+            task = asyncio.create_task(fetcher.run())
+            async with asyncio.timeout(30):
+                for number in range(1, count + 1):
+                    while len(told) < number:  # noqa: ASYNC110 (polls)
+                        await asyncio.sleep(0.02)
+                    between()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(fetch())
+        return told
 
     def health(self):
         with self.house.store.read() as tx:
@@ -124,6 +154,38 @@ def test_P10_a_mail_that_the_server_cannot_give_stops_nothing(tmp_path):  # noqa
     ):
         assert fetching.fetch(seconds=5) == 0
         assert {MAILS[0], MAILS[3]} <= set(fetching.arrived())
+        assert server.mails("Failed") == [MAILS[1]]
+
+
+def test_P10_a_mail_that_is_refused_for_a_while_is_taken_later(tmp_path):  # noqa: N802
+    with (
+        HostileImap(MAILS, "refuses a mail", only=b"(UID 3 ", times=3) as server,
+        Fetching(tmp_path, server.port) as fetching,
+    ):
+        assert fetching.fetch() == fetching.fetch() == 0
+        assert server.misbehaved == 3
+        assert sorted(fetching.arrived()) == sorted(MAILS)
+        assert server.mails("Failed") == []
+
+
+def test_P10_that_nothing_can_be_fetched_is_told_and_that_it_goes_on(tmp_path):  # noqa: N802
+    with HostileImap(MAILS, "cut mid-literal") as server, Fetching(tmp_path, server.port) as fetching:
+
+        def behave():
+            server.mode = ""
+
+        (name, wrong, _), goes_on = fetching.told(2, behave, PATIENCE_MS)
+        assert name.endswith(" INBOX")
+        assert wrong
+        assert goes_on == (name, "", "")
+
+
+def test_P10_that_a_mail_is_too_large_is_told_and_its_octets_are_not_asked_for(tmp_path):  # noqa: N802
+    with HostileImap([mail("large", 2_500_000)]) as server, Fetching(tmp_path, server.port) as fetching:
+        ((_, wrong, which),) = fetching.told(1)
+        assert which == "Failed: 1"
+        assert "more than the 2000000 that are taken" in wrong
+        assert not any("BODY" in command for command in server.commands)
 
 
 def test_P10_a_server_that_is_away_is_told_of_and_forgotten_when_it_is_back(tmp_path):  # noqa: N802
@@ -208,11 +270,6 @@ def test_P11_a_mailbox_that_is_made_anew_is_read_from_its_beginning(tmp_path, do
 
 
 def test_P11_a_folder_that_is_deleted_is_made_again(tmp_path):  # noqa: N802
-    import asyncio
-
-    from gateway.imap import filing_accounts
-    from gateway.send.folders import Filer
-
     with HostileImap() as server, Fetching(tmp_path, server.port) as fetching:
         house = fetching.house
 

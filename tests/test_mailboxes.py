@@ -91,11 +91,17 @@ def mail(author, to, text, *, subject="hello", number="m1", head=""):
     ).encode()
 
 
+# What is above a folder is none itself: one calls it \Noselect, the other \NonExistent.
+on_both = pytest.mark.parametrize("server", ["sdbox", "maildir"], indirect=True)
+
+
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, request):
     need_dovecot()
     users = {name: f"pw-{name}" for name in ("gateway", "archive", "chia", "a")}
-    with Dovecot(tmp_path / "dovecot", users=users, catch_all=(D, "gateway")) as running:
+    with Dovecot(
+        tmp_path / "dovecot", users=users, catch_all=(D, "gateway"), format=getattr(request, "param", "sdbox")
+    ) as running:
         yield running
 
 
@@ -135,6 +141,7 @@ def test_mail_of_the_catch_all_is_fetched_placed_and_moved(office, server):
     assert all(not each["error"] for each in health)
 
 
+@on_both
 def test_every_thread_is_filed_once_for_all_to_read_and_in_peoples_own_accounts(office):
     ref = office.quotation()
     office.announce("message", ref=ref, body="how are you", actor="b")
@@ -154,6 +161,7 @@ def test_every_thread_is_filed_once_for_all_to_read_and_in_peoples_own_accounts(
     )
 
 
+@on_both
 def test_a_dropped_mail_is_a_note_of_who_dropped_it_and_commands_nothing(office):
     ref = office.quotation()
     until(lambda: office.mails("chia", f"Replygate/Quotations/{ref}"), "the folder")
@@ -170,15 +178,21 @@ def test_a_dropped_mail_is_a_note_of_who_dropped_it_and_commands_nothing(office)
     assert office.record(ref)["state"] == "draft"
     until(lambda: len(office.mails("archive", f"Quotations/{ref}")) == 2, "the archive")
     assert len(office.mails("chia", f"Replygate/Quotations/{ref}")) == 2  # what was dropped is the copy
+    with office.client("chia") as client:  # and where one was seen, so is the next
+        client.append(f"Replygate/Quotations/{ref}", mail("supplier@z.example", "chia@example.com", "8", number="m2"))
+    until(lambda: len(office.thread(ref)) == 3, "the next note")
 
 
+@on_both
 def test_what_is_dropped_into_the_archive_is_held(office):
     ref = office.quotation()
     until(lambda: office.mails("archive", f"Quotations/{ref}"), "the folder")
     with office.client("archive") as client:
         client.append(f"Quotations/{ref}", mail("chia@example.com", "x@y.example", "who was it"))
+        client.create_folder("Projects/2026")
+        client.append("Projects/2026", mail("chia@example.com", "x@y.example", "nobody's business"))
     held = until(lambda: office.node.json("held", "list"), "the held mail")
-    assert [each["cause"] for each in held] == ["archive"]
+    assert [(each["cause"], each["to"]) for each in held] == [("archive", f"{ref.lower()}@{D}")]
 
 
 def cards(office, stage):
@@ -196,6 +210,7 @@ def move_card(office, old, new):
         client.move(client.search(), f"Replygate/Stages/{new}")
 
 
+@on_both
 def test_a_card_moved_to_another_stage_changes_it_and_is_replaced(office):
     ref = office.lead()
     until(lambda: cards(office, "new") == [f"[{ref}] desks"], "the card")
@@ -215,8 +230,10 @@ def test_a_card_moved_to_another_stage_changes_it_and_is_replaced(office):
     move_card(office, "proposition", "won")
     until(lambda: office.record(ref)["state"] == "won", "it is won")
     until(lambda: len(cards(office, "won")) == 1, "the card")
-    move_card(office, "won", "new")  # what is won stays won: the card goes back
+    before = card_ids(office, "won")
+    move_card(office, "won", "new")  # what is won stays won: the card goes back, as another mail than the one moved
     until(lambda: len(cards(office, "won")) == 1 and not cards(office, "new"), "the card is back")
+    assert card_ids(office, "won") != before
     assert [subtype for subtype, _, _ in office.thread(ref)] == [
         "lead.created",
         "lead.stage",
@@ -277,6 +294,39 @@ def test_a_full_account_delays_nobody_else_and_is_caught_up_with(office, server)
     )
     assert "OVERQUOTA" in deferred[0]["answer"].upper() or "quota" in deferred[0]["answer"].lower()
     assert office.mails("chia", f"Replygate/Quotations/{ref}") == []
+    number = str(deferred[0]["id"])
+    assert office.node.json("outbox", "show", number, "--filing")["state"] == "deferred"
+
+    def health():
+        return next(each for each in office.node.json("status")["mailboxes"] if each["name"].startswith("chia@"))
+
+    said = until(lambda: health()["error"] and health(), "the error in status")
+    assert said["waiting"] >= 1
+    assert "quota" in said["error"].lower()
+    server.stop()
+    server.set_quota("chia", None)
+    server.start()  # a quota counts from the next login
+    for each in deferred:
+        assert "is tried again" in office.node.replygate("outbox", "retry", str(each["id"]), "--filing")
+    until(lambda: office.mails("chia", f"Replygate/Quotations/{ref}"), "what waited")
+    until(lambda: not health()["error"], "all well")
+
+
+def test_a_full_account_is_tidied_and_then_has_room(tmp_path, server):
+    office = Office(tmp_path / "office", server)
+    people = office.node.site / "people.yaml"
+    text = people.read_text("utf-8")
+    people.write_text(text.replace("name: 賈小姐", "name: 賈小姐\n    delivery: inbox"), "utf-8")
+    with office.node:
+        ref = office.quotation()
+        until(lambda: office.mails("chia", "Replygate/Inbox"), "the inbox")
+        server.set_quota("chia", 1)
+        office.lead()  # its card finds no room
+        with office.client("chia") as client:
+            client.select_folder("Replygate/Inbox")
+            client.add_flags(client.search(), [b"\\Seen"])
+        until(lambda: not office.mails("chia", "Replygate/Inbox"), "the tidying")
+        assert len(office.mails("chia", f"Replygate/Quotations/{ref}")) == 1
 
 
 def test_two_people_who_move_at_once_end_in_one_state_that_both_see(tmp_path, server):

@@ -67,6 +67,7 @@ class Watcher:
     async def _look(self, box: Mailbox) -> None:
         """Look into every folder that has something new."""
         seen = await asyncio.to_thread(self._seen)
+        await box.noop()  # of a folder that is selected the status is as old as what the client was told last
         for folder in await box.folders(self._pattern):
             if seen.get(folder.name) != (folder.uid_validity, folder.uid_next) and self._acts(folder.name):
                 validity, following = seen.get(folder.name, (0, 1))
@@ -79,7 +80,10 @@ class Watcher:
             return dict(mailboxes.seen(tx, self._key))
 
     def _acts(self, folder: str) -> bool:
-        return folder.startswith(STAGES) or bool(record_in(folder))
+        return folder.startswith(STAGES) or bool(self._record_in(folder))
+
+    def _record_in(self, folder: str) -> str:
+        return record_in(folder, self._site.rules.kinds.by_name)
 
     async def _look_into(self, box: Mailbox, folder: Folder, first: int) -> None:
         state = await box.select(folder.name)
@@ -113,9 +117,13 @@ class Watcher:
         if each.size > limit:
             maillog.fault("folders", ValueError(f"a mail of {each.size} octets lies in {folder}: too large"))
             return
-        parts = [part async for part in box.octets(each.uid, limit)]
+        try:
+            parts = [part async for part in box.octets(each.uid, limit)]
+        except Refused as refused:  # it stays where it is, and stands in the way of no other
+            maillog.fault("folders", ValueError(f"a mail in {folder} cannot be read: {refused}"))
+            return
         action = "" if self._key == ARCHIVE else commands.NOTE.name
-        address = str(self._addresses.alias(record_in(folder), action))
+        address = str(self._addresses.alias(self._record_in(folder), action))
         await asyncio.to_thread(self._keep, self._received(b"".join(parts), address))
 
     def _received(self, octets: bytes, address: str) -> Received:
@@ -138,14 +146,14 @@ class Watcher:
         ids = [message_id_of(each.octets) for each in listed]
         person = self._site.people.by_key.get(self._key)
         with self._store.write() as tx:
-            for message_id, (record_id, stood) in cards.standing(tx, self._key, ids).items():
+            for record_id, stood in cards.standing(tx, self._key, ids):
                 lead = records.load(tx, [record_id]).get(record_id)
                 if stood == folder or lead is None or person is None:
                     continue
                 given = _commands(lead, stage_in(folder, self._site.rules.lead_stages) or folder.removeprefix(STAGES))
                 mail = _command_mail(person, str(self._addresses.alias(lead.ref)), given)
                 arrivals.keep_many(tx, [self._received(mail, str(self._addresses.alias(lead.ref)))])
-                cards.placed(tx, self._key, record_id, folder, message_id)
+                cards.moved(tx, self._key, record_id, folder)
             self._store.wake_others(tx)
         self._arrived()
 

@@ -43,10 +43,11 @@ NO_ENVELOPE = ""  # the recipient of a mail that names no address of ours
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A mail of the catch-all; its octets are None where it cannot be taken."""
+    """A mail of the catch-all; its octets are None where it cannot be taken, for what is `wrong`."""
 
     uid: int
     octets: bytes | None
+    wrong: str = ""
 
 
 class Fetcher:
@@ -56,7 +57,7 @@ class Fetcher:
         self, store: Store, site: Site, addresses: Addresses, door: ImapDoor, traffic: Traffic,
         arrived: Callable[[], None], tell: Tell,
     ) -> None:  # fmt: skip
-        """`arrived` is called, in any thread, after each commit; `tell` tells people that it stands still, or not."""
+        """`arrived` is called, in any thread, after each commit; `tell` tells people how it is."""
         self._store = store
         self._site = site
         self._addresses = addresses
@@ -64,9 +65,10 @@ class Fetcher:
         self._traffic = traffic
         self._arrived = arrived
         self._account = account_of(site.settings, door)
-        self.name = f"{self._account.name} {door.folder}"
+        self.name = self._account.fetched(door.folder)
         self._condition = Condition(store, self.name, "fetch", tell)
         self._strikes: Counter[int] = Counter()  # how often a mail ended a connection, by UID
+        self._why = ""  # the last connection was ended
         self._most = site.settings.max_size
 
     async def run(self) -> None:
@@ -114,17 +116,21 @@ class Fetcher:
         new = [uid for uid in await box.uids(f"UID {reached.uid + 1}:*") if uid > reached.uid]
         if not new:
             return False
-        await asyncio.to_thread(self._condition.well, len(new))
+        await asyncio.to_thread(self._condition.waits, len(new))
         told = {each.uid: each for each in await box.listed(new)}
         # What the server leaves out of its answer is there none the less.
         found = [told.get(uid) or Listed(uid) for uid in new]
+        waiting = len(found)
         for group in _grouped(found, self._strikes):
             fetched = await self._taken(box, group)
-            bad = [each.uid for each in fetched if each.octets is None]
-            await self._away(box, bad, self._door.failed)
+            for bad in (each for each in fetched if each.octets is None):
+                await self._away(box, [bad.uid], self._door.failed)
+                await asyncio.to_thread(self._condition.left_out, f"{self._door.failed}: {bad.uid}", bad.wrong)
             self._traffic.arriving()
             reached = Progress(folder.uid_validity, group[-1].uid)
             await asyncio.to_thread(self._keep, fetched, reached)
+            waiting -= len(group)
+            await asyncio.to_thread(self._condition.well, waiting)
             self._arrived()
             await self._away(box, [each.uid for each in fetched if each.octets is not None], self._door.done)
         return True
@@ -133,7 +139,8 @@ class Fetcher:
         """Fetch a group; what ends the connection, or is refused, again and again is bad, and stops nobody else."""
         try:
             fetched = await self._fetch(box, group)
-        except (Broken, Refused):
+        except (Broken, Refused) as error:
+            self._why = str(error)
             self._strikes.update(each.uid for each in group)
             raise
         for each in group:
@@ -144,9 +151,10 @@ class Fetcher:
         """Return a group of mails; small ones by one command, a large or a suspected one in parts."""
         first = group[0]
         struck = self._strikes[first.uid] >= _STRIKES_MAX and await self._gives_others(box, first.uid)
-        if first.size > self._most or struck:
-            maillog.fault("imap", ValueError(f"mail {first.uid} of {self.name}, {first.size} octets, cannot be taken"))
-            return [Fetched(first.uid, None)]
+        if first.size > self._most:
+            return [Fetched(first.uid, None, f"it has {first.size} octets, more than the {self._most} that are taken")]
+        if struck:
+            return [Fetched(first.uid, None, self._why)]
         if len(group) == 1 and (first.size > _SMALL or not first.size or self._strikes[first.uid]):
             return await self._in_parts(box, first.uid)
         listed = await box.listed([each.uid for each in group], _WHOLE)
@@ -163,12 +171,12 @@ class Fetcher:
         return any(each.octets is not None for each in await box.listed(others, _BEGINNING))
 
     async def _in_parts(self, box: Mailbox, uid: int) -> list[Fetched]:
-        """Return one mail; nothing if it has gone, which was somebody's own decision."""
+        """Return one mail; nothing if it has gone, which was somebody's own decision. Raises Refused otherwise."""
         try:
             return [Fetched(uid, b"".join([part async for part in box.octets(uid, self._most)]))]
         except Refused:
             if await box.uids(f"UID {uid}"):
-                return [Fetched(uid, None)]
+                raise
             return []
 
     def _keep(self, fetched: Sequence[Fetched], reached: Progress) -> None:

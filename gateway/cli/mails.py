@@ -1,7 +1,7 @@
 """held, outbox: mails kept for a person, and mails on their way out."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -21,6 +21,7 @@ from gateway.worker import now_ms
 
 _RESULT = ("method", "result", "domain", "detail")
 STATES = ("queued", "deferred", "sent", "failed", "expired", "suppressed")
+Filing = Annotated[bool, Parameter(negative="", help="What is filed into folders instead of what is sent.")]
 held = App(name="held", help="Mails kept for a person: by policy (held) or by a fault (shunted).")
 outbox = App(name="outbox", help="Deliveries and their attempts.")
 app.command(held)
@@ -126,7 +127,7 @@ def _decide(site: Open, tx: Transaction, action: str, held_id: int, address: str
 def list_outbox(
     *,
     state: Annotated[str, Parameter(help=f"one of {', '.join(STATES)}; default: what waits")] = "",
-    filing: Annotated[bool, Parameter(negative="", help="What is filed into folders instead, in any state.")] = False,
+    filing: Filing = False,
     as_json: AsJson = False,
 ) -> None:
     """List deliveries that wait, or those in one state, newest first."""
@@ -134,28 +135,22 @@ def list_outbox(
         fail(f"--state {state}: use one of {', '.join(STATES)}", 2)
     with opened() as site, site.store.read() as tx:
         if filing:
-            _show_filings(store_filing.listed(tx, state), as_json=as_json)
-            return
-        found = store_outbox.listed(tx, (state,) if state else store_outbox.WAITING)
-    rows = [_delivery(each) for each in found]
+            rows = [_filing(each) for each in store_filing.listed(tx, state)]
+            columns: tuple[str, ...] = ("id", "account", "folder", "state", "attempts", "answer")
+        else:
+            rows = [_delivery(each) for each in store_outbox.listed(tx, (state,) if state else store_outbox.WAITING)]
+            columns = ("id", "to", "record", "state", "attempts", "next", "answer")
     if as_json:
         show_json(rows)
     else:
-        show_table(rows, ("id", "to", "record", "state", "attempts", "next", "answer"), "No deliveries.")
+        show_table(rows, columns, "Nothing is filed." if filing else "No deliveries.")
 
 
-def _show_filings(found: Sequence[store_filing.Listed], *, as_json: bool) -> None:
-    rows = [
-        {
-            "id": each.id, "account": each.account, "folder": each.folder, "message": f"<{each.message}>",
-            "state": each.state, "attempts": each.attempts, "answer": each.answer,
-        }
-        for each in found
-    ]  # fmt: skip
-    if as_json:
-        show_json(rows)
-    else:
-        show_table(rows, ("id", "account", "folder", "state", "attempts", "answer"), "Nothing is filed.")
+def _filing(each: store_filing.Listed) -> dict[str, Any]:
+    return {
+        "id": each.id, "account": each.account, "folder": each.folder, "message": f"<{each.message}>",
+        "state": each.state, "attempts": each.attempts, "answer": each.answer,
+    }  # fmt: skip
 
 
 def _delivery(each: store_outbox.Listed) -> dict[str, Any]:
@@ -171,20 +166,17 @@ def show_outbox(
     delivery_id: int,
     /,
     *,
+    filing: Filing = False,
     raw: Annotated[bool, Parameter(negative="", help="The mail as it was queued.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show one delivery with its attempts."""
+    """Show one delivery with its attempts, or one filing."""
     with opened() as site, site.store.read() as tx:
-        found = store_outbox.listed(tx, STATES, only=delivery_id)
-        if not found:
-            fail(f"there is no delivery {delivery_id}", NO)
-        tries = [{"at": iso(at), "answer": answer} for at, answer in store_outbox.attempts(tx, delivery_id)]
-        octets = store_outbox.octets(tx, delivery_id) if raw else b""
+        shown, tries = _one_filing(tx, delivery_id) if filing else _one_delivery(tx, delivery_id)
+        octets = (store_filing if filing else store_outbox).octets(tx, delivery_id) if raw else b""
     if raw:
         sys.stdout.buffer.write(octets)
         return
-    shown = _delivery(found[0])
     if as_json:
         show_json({**shown, "tries": tries})
         return
@@ -195,22 +187,40 @@ def show_outbox(
         out.print(f"  {each['at']}  {each['answer']}", markup=False)
 
 
+def _one_delivery(tx: Transaction, delivery_id: int) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    found = store_outbox.listed(tx, STATES, only=delivery_id)
+    if not found:
+        fail(f"there is no delivery {delivery_id}", NO)
+    tries = [{"at": iso(at), "answer": answer} for at, answer in store_outbox.attempts(tx, delivery_id)]
+    return _delivery(found[0]), tries
+
+
+def _one_filing(tx: Transaction, filing_id: int) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    found = store_filing.listed(tx, only=filing_id)
+    if not found:
+        fail(f"there is no filing {filing_id}", NO)
+    return _filing(found[0]), []
+
+
 @outbox.command
-def retry(delivery_id: int, /) -> None:
-    """Try a delivery again now, also one that was given up."""
-    _act(delivery_id, store_outbox.retry, "outbox retry", "is tried again")
+def retry(delivery_id: int, /, *, filing: Filing = False) -> None:
+    """Try a delivery, or a filing, again now, also one that was given up."""
+    act = store_filing.retry if filing else store_outbox.retry
+    _act(delivery_id, act, "outbox retry", "is tried again", filing=filing)
 
 
 @outbox.command(name="drop")
-def drop_delivery(delivery_id: int, /) -> None:
-    """Give a delivery up that waits: its recipient does not get it."""
-    _act(delivery_id, store_outbox.drop, "outbox drop", "is given up")
+def drop_delivery(delivery_id: int, /, *, filing: Filing = False) -> None:
+    """Give a delivery, or a filing, up that waits: its recipient does not get it."""
+    act = store_filing.drop if filing else store_outbox.drop
+    _act(delivery_id, act, "outbox drop", "is given up", filing=filing)
 
 
-def _act(delivery_id: int, act: Callable[[Transaction, int, int], bool], what: str, done: str) -> None:
+def _act(row: int, act: Callable[[Transaction, int, int], bool], what: str, done: str, *, filing: bool) -> None:
+    kind = "filing" if filing else "delivery"
     with opened() as site, site.store.write() as tx:
-        if not act(tx, delivery_id, now_ms()):
-            fail(f"there is no delivery {delivery_id} of which that can be said", NO)
-        audit.append(tx, operator(), what, str(delivery_id), now_ms())
+        if not act(tx, row, now_ms()):
+            fail(f"there is no {kind} {row} of which that can be said", NO)
+        audit.append(tx, operator(), what, f"filing {row}" if filing else str(row), now_ms())
         site.store.wake_others(tx)
-    out.print(f"{delivery_id} {done}")
+    out.print(f"{row} {done}")

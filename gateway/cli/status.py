@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gateway.cli.app import NO, AsJson, app, iso, opened, out, show_json
+from gateway.imap import attended
 from gateway.store import mailboxes
 from gateway.store import status as store_status
 from gateway.store.mailboxes import Health
@@ -18,7 +19,8 @@ def status(*, as_json: AsJson = False) -> None:
     """Show counts and ages of everything waiting; exit 1 when something is stuck."""
     with opened() as site, site.store.read() as tx:
         waiting = store_status.waiting(tx, now_ms())
-        accounts = mailboxes.health(tx)
+        known = attended(site.site.settings)
+        accounts = [each for each in mailboxes.health(tx) if each.name in known]
     still = any(each.error and now_ms() - each.ok_at > STUCK_S * 1000 for each in accounts)
     stuck = waiting.oldest_s > STUCK_S or waiting.shunted > 0 or still
     if as_json:

@@ -54,6 +54,8 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
             outcome = _turned_away(tx, desk, incoming, target) or _serve(tx, desk, incoming, target)
             served.add(name)
         arrivals.settle_recipient(tx, recipient.id, outcome, now, author, read.mail.subject)
+        if read.arrival.door == FOLDER and outcome.record_id is not None:
+            records.touch(tx, outcome.record_id, now)  # the card that was moved shows again how the lead stands
         outcomes.append(outcome)
     return outcomes
 

@@ -1,7 +1,7 @@
 """What an IMAP server answers, and how one writes to it: folders, mails, sets of UIDs, names.
 
-*Standards:* RFC 3501 (§5.1.3: names in modified UTF-7; §6.4.4, §7), RFC 4315 (APPENDUID), RFC 5819 (status with a
-list), RFC 2087 (quota).
+*Standards:* RFC 3501 (§5.1.3: names in modified UTF-7; §6.4.4, §7), RFC 4315 (APPENDUID), RFC 5258 (LIST), RFC 5819
+(status with a list), RFC 2087 (quota).
 """
 
 import re
@@ -61,8 +61,10 @@ class Names:
 
     def wire(self, name: str) -> str:
         """Return a name, whose parts we divide by `/`, as the server writes it, quoted."""
-        own = name if name.upper() == "INBOX" or name in ("*", "%") else self.prefix + name.replace("/", self.delimiter)
-        return quoted(imap_utf7.encode(own).decode("ascii"))
+        if name.upper() == "INBOX" or name in ("*", "%"):
+            return quoted(name)
+        parts = [part.replace(self.delimiter, _wide(self.delimiter)) for part in name.split("/")]
+        return quoted(imap_utf7.encode(self.prefix + self.delimiter.join(parts)).decode("ascii"))
 
     def read(self, wire: bytes) -> str:
         """Return a name that the server wrote."""
@@ -73,7 +75,13 @@ class Names:
             name = str(imap_utf7.decode(text))
         except (ValueError, UnicodeError):
             name = text.decode("latin-1")
-        return name.removeprefix(self.prefix).replace(self.delimiter, "/")
+        parts = name.removeprefix(self.prefix).split(self.delimiter)
+        return "/".join(part.replace(_wide(self.delimiter), self.delimiter) for part in parts)
+
+
+def _wide(delimiter: str) -> str:
+    """Return what stands for a delimiter inside a part of a name: its full-width form, `．` for `.`."""
+    return delimiter if delimiter == "/" else chr(ord(delimiter) + 0xFEE0)
 
 
 def quoted(text: str) -> str:
@@ -108,13 +116,17 @@ def read_names(answers: Iterable[Answer], known: Names) -> Names:
 
 
 def read_folders(answers: Iterable[Answer], names: Names) -> tuple[list[str], dict[str, Folder]]:
-    """Return the folders that LIST names, those that hold mails, and the status that came along."""
+    """Return the folders that LIST names and that hold mails, and the status that came along.
+
+    Of what is above a folder and is none itself, some servers say that it cannot be selected, some (RFC 5258 §3.4)
+    that it does not exist.
+    """
     listed: list[str] = []
     status: dict[str, Folder] = {}
     for answer in answers:
         text = joined(answer)
         if (found := _LIST.match(text)) is not None:
-            if b"\\noselect" not in found[1].lower():
+            if not {b"\\noselect", b"\\nonexistent"} & set(found[1].lower().split()):
                 listed.append(names.read(found["name"]))
         elif text[:7].upper() == b"STATUS ":
             wire, _, items = text[7:].rpartition(b" (")

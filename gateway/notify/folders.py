@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.config import ARCHIVE
-from gateway.folder import INBOX, OWN, of_record, record_in
+from gateway.folder import INBOX, OWN, of_record
 from gateway.following import Follower
 from gateway.notify.recipients import Chosen
 from gateway.records.kinds import TEAM, matches
@@ -28,7 +28,7 @@ def shelves(
 ) -> list[Shelf]:  # fmt: skip
     """Return every folder a message belongs into, each once. `accounts` are those there are."""
     own = of_record(record.kind, record.ref)
-    groups = [of_record(TEAM, team) for team in _groups(message, record, choices, rules)]
+    groups = {of_record(TEAM, team): team for team in _groups(message, record, choices, rules)}
     found = [Shelf(ARCHIVE, folder) for folder in (own, *groups)]
     inboxes = {heard.who for heard in chosen.hears if heard.delivery == "inbox"}
     for follower in their:
@@ -38,8 +38,8 @@ def shelves(
             found.append(Shelf(follower.who, OWN + own, follower.who))
         found += [
             Shelf(follower.who, OWN + folder, follower.who)
-            for folder in groups
-            if follower.who in rules.teams[record_in(folder)].everybody
+            for folder, team in groups.items()
+            if follower.who in rules.teams[team].everybody
         ]
     found += [Shelf(who, INBOX, who) for who in inboxes]
     lies_there = Shelf(message.author.who, OWN + own, message.author.who)  # who dropped a mail there has it there

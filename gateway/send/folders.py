@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from gateway import maillog
 from gateway.attend import Condition, Tell, attend
 from gateway.config import ARCHIVE, parse_duration
-from gateway.folder import INBOX, LOST, STAGES, WON, of_stage
+from gateway.folder import INBOX, LOST, OWN, STAGES, WON, of_stage
 from gateway.imap import Account, Mailbox, Refused, connect
 from gateway.mail.imap import message_id_of
 from gateway.send.retry import next_try
@@ -51,7 +51,8 @@ class Filer:
         self._tidied = 0.0
         self._last = (0, b"")
         self._ids: dict[int, str] = {}  # of what is read and not starred in the inbox, by UID
-        self._condition = Condition(store, f"{account.name} folders", "file", tell)
+        self._condition = Condition(store, account.filed, "file", tell)
+        self._refused = ""  # what the account said no to last, and has taken nothing since
 
     def wake(self) -> None:
         """Let it look for work now. From any thread."""
@@ -65,20 +66,22 @@ class Filer:
         await asyncio.to_thread(self._condition.begin)
         box = await connect(self._account)
         try:
-            await box.folders()
+            await box.learn("*" if self._key == ARCHIVE else f"{OWN}*")
             self._ids.clear()
             if self._key != ARCHIVE:
-                await self._furnish(box)
                 await self._sweep(box)
             while True:
                 self._woken.clear()
+                due = self._loop.time() - self._tidied > TIDY_S
+                if due:  # first, so that a full account has room again
+                    await self._furnish(box)
+                    await self._tidy(box)
                 worked = await self._file(box)
                 if self._key != ARCHIVE:
                     worked += await self._place_cards(box)
-                if self._loop.time() - self._tidied > TIDY_S:
+                if due:
                     self._tidied = self._loop.time()
-                    await self._tidy(box)
-                    await asyncio.to_thread(self._condition.well, 0, await box.quota())
+                    await asyncio.to_thread(self._note_condition, await box.quota())
                 if not worked:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(IDLE_S):
@@ -86,8 +89,20 @@ class Filer:
         finally:
             await box.close()
 
+    def _note_condition(self, quota: tuple[int, int] | None) -> None:
+        """Note how the account is: one that says no to all it is given is not well."""
+        with self._store.read() as tx:
+            waiting = filing.waiting(tx, self._key)
+        if self._refused:
+            self._condition.waits(waiting)
+            self._condition.wrong(self._refused)
+        else:
+            self._condition.well(waiting, quota)
+
     async def _furnish(self, box: Mailbox) -> None:
         """Make the folders into which cards are moved, also those where none stands yet."""
+        if self._key == ARCHIVE:
+            return
         await box.make(INBOX)
         for stage in (*self._site.rules.lead_stages, WON, LOST):
             await box.make(of_stage(stage))
@@ -135,7 +150,9 @@ class Filer:
             octets = each.header + b"\r\n" + await asyncio.to_thread(self._body, each.body_id)
             uid = await self._append(box, each.folder, octets, flags, each.at)
         except Refused as refused:
+            self._refused = str(refused)
             return self._again(each, str(refused))
+        self._refused = ""
         return Filed(each, "sent", "filed", uid or None)
 
     async def _append(self, box: Mailbox, folder: str, octets: bytes, flags: str, at: int) -> int:
@@ -158,30 +175,47 @@ class Filer:
     # ---- cards
 
     async def _place_cards(self, box: Mailbox) -> int:
-        """Let every card stand where it belongs, as it is now: first the new one, then away with the old."""
-        waiting = await asyncio.to_thread(self._cards)
-        for each in waiting:
-            if each.folder:
-                await box.make(each.folder)
-                await box.select(each.folder)
-                if not await box.find(each.message_id):
-                    await self._append(box, each.folder, each.octets, "lead.card", now_ms())
-            if each.placed_folder and (each.placed_folder, each.placed_id) != (each.folder, each.message_id):
-                with contextlib.suppress(Refused):  # somebody took the folder away
-                    await box.select(each.placed_folder)
-                    await box.delete(await box.find(each.placed_id))
+        """Let every card stand where it belongs, as it is now; return how many were placed."""
+        placed = 0
+        for each in await asyncio.to_thread(self._cards):
+            try:
+                await self._place(box, each)
+            except Refused as refused:  # it is tried again the next time, and stands in no other's way
+                self._refused = str(refused)
+                continue
+            self._refused = ""
             await asyncio.to_thread(self._placed, each)
-        return len(waiting)
+            placed += 1
+        return placed
+
+    async def _place(self, box: Mailbox, each: Card) -> None:
+        """Put a card where it belongs, and then away with the one before."""
+        if each.folder:
+            await box.make(each.folder)
+            await box.select(each.folder)
+            if not await box.find(each.message_id):
+                await self._append(box, each.folder, each.octets, "lead.card", now_ms())
+        if each.placed_folder and (each.placed_folder, each.placed_id) != (each.folder, each.message_id):
+            with contextlib.suppress(Refused):  # somebody took the folder away
+                await box.select(each.placed_folder)
+                await box.delete(await box.find(each.placed_id))
 
     async def _sweep(self, box: Mailbox) -> None:
         """Take away cards that nobody knows any more: a node ended after it had put them there."""
         for folder in await box.folders(f"{STAGES}*"):
-            if folder.messages:
-                await box.select(folder.name)
+            if folder.messages and await self._opened(box, folder.name):
                 ids = {each.uid: message_id_of(each.octets) for each in await box.listed("1:*", _IDS)}
                 ours = {uid: message_id for uid, message_id in ids.items() if _CARD.match(message_id)}
                 known = await asyncio.to_thread(self._known, list(ours.values()))
                 await box.delete([uid for uid, message_id in ours.items() if message_id not in known])
+
+    async def _opened(self, box: Mailbox, folder: str) -> bool:
+        """Open a folder; False where the server refuses."""
+        try:
+            await box.select(folder)
+        except Refused:
+            return False
+        return True
 
     def _known(self, message_ids: Sequence[str]) -> set[str]:
         with self._store.read() as tx:

@@ -78,6 +78,13 @@ def placed(tx: Transaction, account: str, record_id: int, folder: str, message_i
     tx.execute(sa.update(card).where(*where).values(placed_folder=folder, placed_id=message_id))
 
 
+def moved(tx: Transaction, account: str, record_id: int, folder: str) -> None:
+    """Note where somebody put a card. There it belongs until what they mean is decided; then it is drawn anew."""
+    where = (card.c.account == account, card.c.record_id == record_id)
+    values = {"folder": folder, "placed_folder": folder, "message_id": card.c.placed_id, "digest": b""}
+    tx.execute(sa.update(card).where(*where).values(values))
+
+
 def known(tx: Transaction, account: str, message_ids: Sequence[str]) -> set[str]:
     """Return which of these mails are cards of an account, as they stand or as they will."""
     found: set[str] = set()
@@ -89,7 +96,7 @@ def known(tx: Transaction, account: str, message_ids: Sequence[str]) -> set[str]
     return found
 
 
-def standing(tx: Transaction, account: str, message_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Return the record and the folder of the cards that stand as these mails, by Message-ID."""
+def standing(tx: Transaction, account: str, message_ids: Sequence[str]) -> list[tuple[int, str]]:
+    """Return the record and the folder of the cards that stand as these mails."""
     query = sa.select(card).where(card.c.account == account, card.c.placed_id.in_(list(message_ids)))
-    return {row.placed_id: (row.record_id, row.placed_folder) for row in tx.execute(query)}
+    return [(row.record_id, row.placed_folder) for row in tx.execute(query)]

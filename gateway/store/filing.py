@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from gateway.folder import INBOX
+from gateway.store import lease
 from gateway.store.content import insert_new
 from gateway.store.lease import Claim
 from gateway.store.session import Transaction
-from gateway.store.tables import filing, in_state, message
+from gateway.store.tables import body, filing, in_state, message
 
 WAITING = ("queued", "deferred")
 LEASE = 300_000  # milliseconds
@@ -154,11 +155,27 @@ def read_long_ago(tx: Transaction, account: str, before: int) -> set[str]:
     return set(tx.execute(query).scalars())
 
 
-def next_due(tx: Transaction, account: str) -> int | None:
-    """Return when the next filing of an account is due (ms), or None."""
-    later = sa.case((filing.c.lease_until > filing.c.due_at, filing.c.lease_until), else_=filing.c.due_at)
-    query = sa.select(sa.func.min(later)).where(filing.c.account == account, in_state(filing, WAITING))
-    return tx.execute(query).scalar()
+def waiting(tx: Transaction, account: str) -> int:
+    """Count what waits to be filed into an account."""
+    query = sa.select(sa.func.count()).where(filing.c.account == account, in_state(filing, WAITING))
+    return int(tx.execute(query).scalar_one())
+
+
+def retry(tx: Transaction, filing_id: int, now: int) -> bool:
+    """Let a filing be tried again now, as if it were new; False for one that is sent, dropped or none."""
+    return lease.begin_again(tx, filing, filing_id, (*WAITING, "expired"), now)
+
+
+def drop(tx: Transaction, filing_id: int, now: int) -> bool:
+    """Give a filing up that waits; False for one that does not wait."""
+    return lease.give_up(tx, filing, filing_id, WAITING, "expired", now)
+
+
+def octets(tx: Transaction, filing_id: int) -> bytes:
+    """Return a mail as it is filed."""
+    query = sa.select(filing.c.header, body.c.octets).join(body, body.c.id == filing.c.body_id)
+    row = tx.execute(query.where(filing.c.id == filing_id)).one()
+    return bytes(row.header) + b"\r\n" + bytes(row.octets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +191,15 @@ class Listed:
     answer: str
 
 
-def listed(tx: Transaction, state: str = "", limit: int = 1000) -> list[Listed]:
-    """Return filings, newest first; `state` narrows to one."""
+def listed(tx: Transaction, state: str = "", limit: int = 1000, only: int | None = None) -> list[Listed]:
+    """Return filings, newest first; `state` narrows to one, `only` to the one of that id."""
     query = (
         sa.select(filing, message.c.message_id.label("ours"))
         .join(message, message.c.id == filing.c.message_id)
         .order_by(filing.c.id.desc())
         .limit(limit)
     )
+    if only is not None:
+        query = query.where(filing.c.id == only)
     rows = tx.execute(query.where(filing.c.state == state) if state else query)
     return [Listed(row.id, row.account, row.folder, row.ours, row.state, row.attempts, row.answer) for row in rows]

@@ -95,6 +95,20 @@ def _settling(table: sa.Table, names: tuple[str, ...]) -> sa.Update:
     )
 
 
+def begin_again(tx: Transaction, table: sa.Table, row: int, states: Sequence[str], now: int) -> bool:
+    """Let a row in one of `states` be tried now, as if it were new; False where it is in none."""
+    values = {"state": "queued", "due_at": now, "created_at": now, "attempts": 0, "lease_until": 0, "settled_at": None}
+    query = sa.update(table).where(table.c.id == row, in_state(table, states))
+    return tx.execute(query.values(fence=table.c.fence + 1, **values)).rowcount == 1
+
+
+def give_up(tx: Transaction, table: sa.Table, row: int, states: Sequence[str], state: str, now: int) -> bool:
+    """Let a row in one of `states` be in `state`, as an administrator wants it; False where it is in none."""
+    values = {"state": state, "answer": "dropped by the administrator", "settled_at": now, "lease_until": 0}
+    query = sa.update(table).where(table.c.id == row, in_state(table, states))
+    return tx.execute(query.values(fence=table.c.fence + 1, **values)).rowcount == 1
+
+
 def free_all(tx: Transaction, tables: Sequence[sa.Table]) -> None:
     """End every lease: for the one node of a SQLite file, when it starts."""
     for table in tables:

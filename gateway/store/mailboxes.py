@@ -59,6 +59,11 @@ def known(tx: Transaction, digests: Sequence[bytes], peer: str) -> set[bytes]:
     return {bytes(each) for each in tx.execute(query).scalars()}
 
 
+def waits(tx: Transaction, name: str, waiting: int) -> None:
+    """Note how many mails wait in an account."""
+    tx.execute(sa.update(mailbox).where(mailbox.c.name == name).values(waiting=waiting))
+
+
 def went_well(tx: Transaction, name: str, now: int, waiting: int, quota: tuple[int, int] | None = None) -> bool:
     """Note that an account was read, or written, to its end; True if somebody was told that it stood still."""
     was_told = tx.execute(sa.select(mailbox.c.told).where(mailbox.c.name == name)).scalar()

@@ -246,14 +246,9 @@ def octets(tx: Transaction, delivery_id: int) -> bytes:
 
 def retry(tx: Transaction, delivery_id: int, now: int) -> bool:
     """Let a delivery be tried again now, as if it were new; False for one that is sent, dropped or none."""
-    values = {"state": "queued", "due_at": now, "created_at": now, "attempts": 0, "lease_until": 0, "settled_at": None}
-    again = ("queued", "deferred", "failed", "expired")
-    query = sa.update(delivery).where(delivery.c.id == delivery_id, delivery.c.state.in_(again))
-    return tx.execute(query.values(fence=delivery.c.fence + 1, **values)).rowcount == 1
+    return lease.begin_again(tx, delivery, delivery_id, ("queued", "deferred", "failed", "expired"), now)
 
 
 def drop(tx: Transaction, delivery_id: int, now: int) -> bool:
     """Give a delivery up that waits; False for one that does not wait."""
-    query = sa.update(delivery).where(delivery.c.id == delivery_id, in_state(delivery, WAITING))
-    values = {"state": "failed", "answer": "dropped by the administrator", "settled_at": now, "lease_until": 0}
-    return tx.execute(query.values(fence=delivery.c.fence + 1, **values)).rowcount == 1
+    return lease.give_up(tx, delivery, delivery_id, WAITING, "failed", now)

@@ -111,6 +111,11 @@ def change(tx: Transaction, changed: Record, now: int) -> None:
     tx.execute(sa.update(record).where(record.c.id == changed.id).values(**as_values(changed), changed_at=now))
 
 
+def touch(tx: Transaction, record_id: int, now: int) -> None:
+    """Let what shows a record look at it again, whether or not anything became of it."""
+    tx.execute(sa.update(record).where(record.c.id == record_id).values(changed_at=now))
+
+
 def as_values(each: Record) -> dict[str, object]:
     """Return what of a record may change as plain data, by the names of its columns."""
     party = each.customer

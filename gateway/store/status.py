@@ -12,7 +12,7 @@ from gateway.store.tables import arrival, arrival_recipient, delivery, filing, i
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Counts of what waits; `oldest_s` is the age of the oldest arrival, message or delivery, in seconds."""
+    """Counts of what waits; `oldest_s` is the age of the oldest that is on its way, in seconds."""
 
     arrivals: int
     messages: int
@@ -36,6 +36,7 @@ def waiting(tx: Transaction, now: int) -> Waiting:
         tx.execute(sa.select(sa.func.min(arrival.c.received_at)).where(in_state(arrival, arrivals.PENDING))).scalar(),
         tx.execute(sa.select(sa.func.min(message.c.at)).where(in_state(message, messages.PENDING))).scalar(),
         tx.execute(sa.select(sa.func.min(delivery.c.created_at)).where(in_state(delivery, outbox.WAITING))).scalar(),
+        tx.execute(sa.select(sa.func.min(filing.c.created_at)).where(in_state(filing, outbox.WAITING))).scalar(),
     ) if each is not None]  # fmt: skip
     by_state = (
         sa.select(arrival_recipient.c.state, sa.func.count())

@@ -78,8 +78,9 @@ NOTICES: Mapping[str, Mapping[str, Any]] = {
     "suppressed": {"recipient": "wang@acme.example", "answer": "550 5.1.1 no", "cause": "address", "subject": "S", "at": AT_MS},
     "refused": {"address": f"quotations@{D}", "subject": TITLES["en"]},
     "refused-own-words": {"address": f"quotations@{D}", "subject": "S", "text": {"en": "From our own people only.", "zh-TW": "只收同事的來信。"}},
-    "account-stands": {"account": "gateway@imap.example.com", "error": "the server says: [AUTHENTICATIONFAILED] Invalid credentials"},
-    "account-goes-on": {"account": "gateway@imap.example.com", "error": ""},
+    "account-stands": {"account": "gateway@imap.example.com", "mail": "", "error": "the server says: [AUTHENTICATIONFAILED] Invalid credentials"},
+    "account-mail": {"account": "gateway@imap.example.com INBOX", "mail": "Failed: 4711", "error": "it has 31457280 octets, more than the 26214400 that are taken"},
+    "account-goes-on": {"account": "gateway@imap.example.com", "mail": "", "error": ""},
     "reload": {"problems": [f"/srv/replygate/rules.yaml:{n}:5: unknown person 'chai'; did you mean 'chia'?" for n in (12, 140)]},
     **{f"decision-{what.replace(' ', '-')}": {"what": f"held {what}", "subject": TITLES["zh-TW"], "id": "7"}
        for what in ("release", "drop", "block", "gone", "may not")},

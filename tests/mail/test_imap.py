@@ -41,7 +41,7 @@ def wired(names, name):
 @given(PARTS, st.sampled_from(["/", ".", "\\", "^"]), st.sampled_from(["", "INBOX", "#mh"]))
 def test_a_name_comes_back_as_it_was_written(parts, delimiter, root):
     names = Names(delimiter, f"{root}{delimiter}" if root else "")
-    parts = [part.replace(delimiter, "x") for part in parts]
+    parts = [part.replace(chr(ord(delimiter) + 0xFEE0), "x") for part in parts]  # it stands for a delimiter
     name = "/".join(parts)
     if name.upper() != "INBOX":
         assert names.read(wired(names, name)) == name
@@ -52,6 +52,18 @@ def test_a_name_on_the_wire_is_one_quoted_string_of_printable_ascii(parts):
     wire = wired(Names(), "/".join(parts))
     assert re.fullmatch(rb'"(?:[^"\\]|\\["\\])*"', wire)
     assert all(32 <= octet < 127 or octet == 0x7F for octet in wire)
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "wire"),
+    [
+        (Names(".", "INBOX."), "Stages/v1.5 談判", '"INBOX.Stages.v1&,w4-5 &isdSJA-"'),
+        (Names("^"), "a/b^c", '"a^b&,z4-c"'),
+    ],
+)
+def test_a_name_that_holds_the_delimiter_is_one_part_all_the_same(names, name, wire):
+    assert names.wire(name) == wire
+    assert names.read(wire.encode()) == name
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ BRANCHES: list[dict[str, object]] = [
     {"what": "done"},
     {"what": "done", "ref": ""},
     {"what": "unknown", "problem": ""},
-    {"error": ""},
+    {"mail": ""},
+    {"mail": "", "error": ""},
     {"what": "unknown", "problem": "", "offers": []},
     {"ref": "", "subject": "", "text": "", "old": ""},
 ]
@@ -60,7 +61,7 @@ def values() -> dict[str, object]:
     row = {"text": WORD, "link": WORD, "buttons": [button, button]}
     words = [
         "site", "ref", "title", "kind", "author", "text", "stage", "lost_reason", "salesperson", "customer_name", "total", "valid_until", "reason", "alias", "unfollow", "unfollow_address",
-        "follow", "follow_address", "note_alias", "address", "subject", "recipient", "answer", "why", "mend", "at", "who", "id", "given", "problem", "date", "origin", "subtype_label", "account", "error",
+        "follow", "follow_address", "note_alias", "address", "subject", "recipient", "answer", "why", "mend", "at", "who", "id", "given", "problem", "date", "origin", "subtype_label", "account", "mail", "error",
     ]  # fmt: skip
     return {
         **dict.fromkeys(words, WORD),
