@@ -88,7 +88,7 @@ class Follower:
         if not fitting:
             clause = given[0].when.failing(record.fields)
             said = f"{clause.field} {clause.operator} {', '.join(clause.values)}" if clause else ""
-            return f"the condition of {given[0].reason.detail} does not hold: {said}"
+            return f"the condition of the rule does not hold: {given[0].reason.detail}: {said}"
         return min(fitting, key=lambda grant: DELIVERIES.index(grant.delivery))
 
 
@@ -225,7 +225,9 @@ class _Table:
             elif key == CUSTOMER:
                 yield customer(self.record, tuple(grants), without)
             else:
-                yield outsider(key, tuple(grants), without)
+                file = self._people.customer(key)
+                language = (file[1].language if file else "") or self.record.customer.language
+                yield outsider(key, tuple(grants), without, language)
 
 
 def insider(person: Person, grants: tuple[Grant, ...] = (), without: tuple[str, ...] = ()) -> Follower:
@@ -236,9 +238,11 @@ def insider(person: Person, grants: tuple[Grant, ...] = (), without: tuple[str, 
     )  # fmt: skip
 
 
-def outsider(email: str, grants: tuple[Grant, ...] = (), without: tuple[str, ...] = ()) -> Follower:
+def outsider(
+    email: str, grants: tuple[Grant, ...] = (), without: tuple[str, ...] = (), language: str = ""
+) -> Follower:  # fmt: skip
     """Return somebody outside, known by an address alone, as a follower."""
-    return Follower(email, "", (email,), outsider=True, language="", grants=grants, without=without)
+    return Follower(email, "", (email,), outsider=True, language=language, grants=grants, without=without)
 
 
 def in_general(person: Person, standing: Iterable[Choice], people: People, rules: Rules) -> Follower | None:

@@ -103,7 +103,7 @@ def test_a_condition_is_judged_on_the_record_as_it_stands():
     assert hears(record(), "note", in_force=in_force) == set()
     assert hears(record(fields={"amount": "10"}), "note", in_force=in_force) == {"a"}
     why = found(record(), in_force=in_force)["a"].heard("note", record())
-    assert why == "the condition of rules.yaml:7 does not hold: amount >= 10"
+    assert why == "the condition of the rule does not hold: rules.yaml:7: amount >= 10"
 
 
 def test_subtypes_of_several_sources_unite():

@@ -15,9 +15,10 @@ from jinja2.ext import babel_extract
 from pydantic import BaseModel
 
 from gateway.config import Settings
-from gateway.decide import authorise, inspect, offer, place, quoted
+from gateway.decide import authorise, execute, inspect, offer, place, quoted
 from gateway.notify import answer, buttons, context, notice
 from gateway.people import _File as PeopleFile
+from gateway.records.commands import COMMANDS
 from gateway.records.kinds import BUILT_IN, Kinds
 from gateway.rules import _File as RulesFile
 
@@ -258,7 +259,7 @@ def reasons_to_hold() -> set[str]:
     decided += [authorise.authorise_team(r, authenticated=a, released=b) for r in roles for a in yes_no for b in yes_no]
     told = {
         "an outsider's mail is never a note", "an answer to a note creates nothing outsiders could hear of",
-        "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, offer.NOT_PROVED, offer.TOO_LATE, place.CHALLENGE, place.SHUNTED,
+        "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, offer.NOT_PROVED, offer.TOO_LATE, offer.NO_DAY, offer.CHANGED, place.CHALLENGE, place.SHUNTED,
         "a command counts for seven days, and the mail is older",
         "somebody put it into the archive, which is for all to read",
         "it names no address of ours, and answers nothing that stands here",
@@ -283,6 +284,11 @@ def words_of_code() -> Iterator[tuple[str, str]]:
     )
     yield from (("tables", word) for table in tables for word in table.values())
     yield from (("why not", word) for word in context.WHY_NOTS)
+    yield from (("what a command takes", each.takes) for each in COMMANDS if each.takes)
+    yield from (("what a command needs", word) for word in ("WHO", "PERSON, WHO", "SUBTYPE"))
+    yield from (
+        ("answers", word) for word in (answer.STANDING, execute._NOTE_TOLD, execute._MADE, "Follow", "Unfollow")
+    )
     yield from (("states", state.capitalize()) for kind in BUILT_IN if kind.prefix for state in kind.states)
     yield from (("withheld", why) for why in (inspect.RUNS, inspect.INFECTED, inspect.UNCHECKED))
     yield from (("reasons of held mail", reason) for reason in reasons_to_hold())

@@ -12,7 +12,7 @@ from gateway.node import make_renderer
 from gateway.notify.answer import Asked, Section, sections
 from gateway.notify.compose import Part
 from gateway.people import Person
-from gateway.records.commands import BY_NAME, Given, split_commands
+from gateway.records.commands import BY_NAME, UNFOLLOW, Given, split_commands
 from gateway.store import records
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
@@ -39,6 +39,8 @@ def carry_out(
         if record is None:
             fail(f"there is no record {ref}", NO)
         given = _given(command)
+        if not person.entitled and any(each.command is not UNFOLLOW for each in given):
+            fail(f"{who} may not give commands: it needs the right sales", REFUSED)
         twice = [each.line for each in given if each.command and each.command.name in site.site.rules.confirm_twice]
         if twice and not yes:
             fail(f"{', '.join(twice)} asks for a second yes: say --yes", REFUSED)

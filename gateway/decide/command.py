@@ -31,9 +31,11 @@ from gateway.records.commands import (
     UNFOLLOW,
     Given,
     asks_note,
+    fits,
     may_mean_note,
     split_commands,
 )  # fmt: skip
+from gateway.records.lifecycle import Problem
 from gateway.records.record import CUSTOMER
 from gateway.store import messages, notices
 from gateway.store.arrivals import FOLDER, Settled
@@ -48,12 +50,13 @@ def note_words(given: Sequence[Given]) -> list[str]:
     return [" ".join(each.arguments) for each in given if each.command is NOTE and each.arguments]
 
 
-def mistake(where: Place, given: Sequence[Given], text: str) -> Mistake | None:
+def mistake(desk: Desk, where: Place, given: Sequence[Given], text: str) -> Mistake | None:
     """Return the first command nobody knows, or a note that `text` hides, or None."""
     if not asks_note(given) and where.action != NOTE.name and may_mean_note(text):
         return Mistake("/note", ("/note", "/備註"), instead=("/note",))
     wrong = next((each for each in given if each.command is None), None)
-    return unknown(wrong, where.record) if wrong else None
+    kinds = desk.site.rules.kinds
+    return unknown(wrong, lambda each: fits(each, where.record, kinds)) if wrong else None
 
 
 def refuse(
@@ -244,9 +247,24 @@ def to_reserved(tx: Transaction, desk: Desk, local: str, incoming: Incoming) -> 
     return Settled("held", local, reason)
 
 
+def _not_here(given: Given) -> Mistake | None:
+    """Return a command that cannot be given without a record as a mistake, or None."""
+    here = (LIST, HELP, PREFS, *standing.COMMANDS)
+    if given.command is None:
+        return unknown(given, lambda each: each in here)
+    if given.command in here:
+        return None
+    return Mistake(given.line, (), Problem("it is for a record: write it to the address of the record"))
+
+
 def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person) -> Settled:
     """Answer what needs no record, and carry out what a person chooses for the records of a team, or all."""
     given, _ = split_commands(split_reply(incoming.mail.text).text)
+    wrong = next(filter(None, map(_not_here, given)), None)
+    if wrong is not None:
+        instead = ["\n".join(_mended([each.line for each in given], wrong.given, line)) for line in wrong.instead]
+        _answer(tx, incoming, None, "mistake", _wrong(wrong, instead))
+        return Settled("done", "mistake", f"{wrong.given} is no command here; nothing was done")
     asked = [each.command.name for each in given if each.command in (LIST, HELP, PREFS)]
     chosen = tuple(each for each in given if each.command in standing.COMMANDS)
     if not given:
@@ -266,7 +284,8 @@ def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person)
     done = standing.carry_out(tx, desk, chosen, person.key, how, incoming.now)
     if isinstance(done, Mistake):
         _answer(tx, incoming, None, "mistake", _wrong(done, done.instead))
-    elif chosen:
+        return Settled("done", "mistake", f"{done.given} cannot be done; nothing was")
+    if chosen:
         _answer(tx, incoming, None, "done", {"done": [list(each) for each in done]})
     if asked or not chosen:
         answer(tx, incoming, asked or [HELP.name], None)

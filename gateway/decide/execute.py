@@ -5,11 +5,11 @@ All of them or none: the first that cannot be carried out takes back those befor
 *Failure:* what cannot be done is a `Mistake`, a value, with the problem and the words that come nearest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.decide import derive, sale, standing, undo
-from gateway.decide.meant import Mistake, apart, edit, no_subtype, whom
+from gateway.decide.meant import Mistake, apart, edit, subtypes, whom
 from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.decide.standing import EVERYTHING
 from gateway.records import commands
@@ -20,6 +20,9 @@ from gateway.records.record import Choice, Record
 from gateway.store import audit, followers
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
+
+_NOTE_TOLD = "a note was told to those inside"
+_MADE = "another record was made of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +91,13 @@ def _united(record: Record, every: Sequence[Executed]) -> Executed:
 def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver, now: int) -> Executed | Mistake:
     command = given.command
     if command is None:
-        return unknown(given, record)
+        return unknown(given, lambda each: commands.fits(each, record, desk.site.rules.kinds))
     done = ((command.name, " ".join(given.arguments) if command is not commands.NOTE else ""),)
     if command is commands.NOTE:
-        return Executed(record, done, final="a note was told to those inside")
+        return Executed(record, done, final=_NOTE_TOLD)
     if command.asks:
         return Executed(record, done)
-    possible = tuple(f"/{each.name}" for each in BY_NAME.values() if commands.fits(each, record, desk.site.rules.kinds))
+    possible = _possible(desk, record)
     if not commands.is_for(command, record.kind):
         return Mistake(given.line, possible, Problem("not for a {}", (record.kind,)))
     if command is commands.SET:
@@ -109,13 +112,19 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
     return replace(made, done=made.done or done)
 
 
-def unknown(given: Given, record: Record) -> Mistake:
-    """Return a word that is no command as a mistake, with the lines that may have been meant on `record`."""
-    meant = [
-        near for near in given.nearest if (command := commands.named(near)) and commands.is_for(command, record.kind)
-    ]
-    instead = tuple(" ".join((near, *given.arguments)) for near in meant)
-    return Mistake(f"/{given.word}", tuple(meant), instead=instead)
+def _possible(desk: Desk, record: Record) -> tuple[str, ...]:
+    """Return what may happen to a record now, as commands: the transitions, not what one may always do."""
+    kinds = desk.site.rules.kinds
+    return tuple(f"/{each.name}" for each in BY_NAME.values() if each.kinds and commands.fits(each, record, kinds))
+
+
+def unknown(given: Given, fits: Callable[[Command], bool]) -> Mistake:
+    """Return a word that is no command as a mistake, with the lines that may have been meant; `fits` says what may."""
+    near_ones = [(near, commands.named(near)) for near in given.nearest]
+    meant = [(near, command) for near, command in near_ones if command is not None and fits(command)]
+    ready = [near for near, command in meant if len(given.arguments) >= commands.needs(command)]
+    instead = tuple(" ".join((near, *given.arguments)) for near in ready)
+    return Mistake(f"/{given.word}", tuple(near for near, _ in meant), instead=instead)
 
 
 def _do(
@@ -173,9 +182,12 @@ def _derive(
     if not commands.fits(command, record, desk.site.rules.kinds):
         about = (record.ref, record.state, command.name)
         return Mistake("", (), Problem("{} is {}: /{} is not possible", about))
+    there = record.fields.get(derive.MADE[command.name], "")
+    if command is commands.INVOICE and there and not words:
+        problem = Problem("{} has the invoice {} already; name what another is for", (record.ref, there))
+        return Mistake("", (), problem, instead=(f"/{command.name} {record.title} (2)",))
     back, made = derive.derive(tx, desk, record, derive.MADE[command.name], " ".join(words), giver.author, now)
-    final = f"{made.record.ref} was made of it"
-    return Executed(back, made=(made.record.ref,), final=final)
+    return Executed(back, made=(made.record.ref,), final=_MADE)
 
 
 def _let_follow(
@@ -190,12 +202,11 @@ def _let_follow(
 def _follow(
     tx: Transaction, desk: Desk, record: Record, who: str, words: tuple[str, ...], *, without: bool
 ) -> Executed | Mistake:  # fmt: skip
-    subtypes = tuple(word.rstrip(",，、") for word in words)
-    known = [each.name for each in desk.site.rules.kinds.of_record(record.kind)]
-    if (wrong := no_subtype(subtypes, known)) is not None:
-        return wrong
+    chosen = subtypes(words, desk.site.rules.kinds.of_record(record.kind))
+    if isinstance(chosen, Mistake):
+        return chosen
     if without:
-        followers.choose(tx, record.id, Choice(who, without=subtypes or EVERYTHING))
+        followers.choose(tx, record.id, Choice(who, without=chosen or EVERYTHING))
     else:
-        followers.choose(tx, record.id, Choice(who, subtypes or DEFAULT_SUBTYPES))
+        followers.choose(tx, record.id, Choice(who, chosen or DEFAULT_SUBTYPES))
     return Executed(record)

@@ -5,22 +5,26 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from gateway.decide.post import Desk
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
+from gateway.people import Person
 from gateway.records import commands
 from gateway.records.commands import Command
-from gateway.records.conditions import number
-from gateway.records.kinds import matches
-from gateway.records.lifecycle import STAGE, Edit, Problem
+from gateway.records.conditions import day, number
+from gateway.records.kinds import Subtype, matches
+from gateway.records.lifecycle import STAGE, VALID_UNTIL, Edit, Problem
 from gateway.records.record import CUSTOMER, TITLE_MAX
+from gateway.rules import Team
 
 _VALUE_MAX = 500  # characters
 _COLON = re.compile(r"[:：=]")
-_DAY = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?")
+_TEN_THOUSANDS = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)萬")
+_PLACEHOLDERS = frozenset({"reason", "原因"})  # what a button leaves for its author to write over
 _TEAM_WORDS = ("team:", "團隊:")  # what says that a choice stands for a team's records
 _EVERY_TEAM = frozenset({"", "*", "all", "全部"})
 # What people call a field in a command, beside its own name.
@@ -46,8 +50,10 @@ class Mistake:
 
     def on(self, line: str) -> "Mistake":
         """Return the mistake as one of this line, with the lines that would have worked."""
-        instead = tuple(line.replace(self.wrong, near, 1) for near in self.nearest[:3]) if self.wrong else ()
-        return replace(self, given=line, instead=instead)
+        mended = tuple(line.replace(self.wrong, near, 1) for near in self.nearest[:3]) if self.wrong else ()
+        word = line.partition(" ")[0]  # the command, as its author called it
+        whole = tuple(f"{word} {each.partition(' ')[2]}".strip() for each in self.instead)
+        return replace(self, given=line, instead=whole or mended)
 
 
 def whom(desk: Desk, word: str) -> str | Mistake:
@@ -61,8 +67,8 @@ def whom(desk: Desk, word: str) -> str | Mistake:
     address = parse_address(word.strip("<>,"))
     if address is not None and not desk.addresses.owns(address):
         return address.key
-    known = [*people.by_key, *(f"group:{team}" for team in rules.teams), CUSTOMER]
-    return Mistake("", nearest(word, known), Problem("nobody is known as {}", (word,)), word)
+    known = _named(people.by_key) | {f"group:{team}": f"group:{team}" for team in rules.teams} | {CUSTOMER: CUSTOMER}
+    return Mistake("", _nearest_named(word, known), Problem("nobody is known as {}", (word,)), word)
 
 
 def person(desk: Desk, word: str) -> str:
@@ -78,16 +84,16 @@ def person(desk: Desk, word: str) -> str:
 
 def is_team(word: str) -> bool:
     """Whether a word behind a command names the team whose records a choice stands for."""
-    return word.lower().startswith(_TEAM_WORDS)
+    return word.lower().replace("：", ":").startswith(_TEAM_WORDS)
 
 
 def standing_team(desk: Desk, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]] | Mistake:
     """Return which team the words of a choice name (`team:TEAM`; "" for every one, None for none), and the others."""
     teams = [word for word in words if is_team(word)]
-    rest = tuple(word.rstrip(",，、") for word in words if word not in teams)
+    rest = tuple(word for word in words if word not in teams)
     if not teams:
         return None, rest
-    named = teams[0].partition(":")[2]
+    named = teams[0].replace("：", ":").partition(":")[2]
     known = {team.casefold(): team for team in desk.site.rules.teams}
     known |= {each.name.casefold(): team for team, each in desk.site.rules.teams.items()}
     if len(teams) == 1 and (named in _EVERY_TEAM or named.casefold() in known):
@@ -96,12 +102,19 @@ def standing_team(desk: Desk, words: Sequence[str]) -> tuple[str | None, tuple[s
     return Mistake("", near, Problem("there is no team {}", (named,)), teams[0])
 
 
-def no_subtype(patterns: Iterable[str], known: Sequence[str]) -> Mistake | None:
-    """Return the first of `patterns` that fits no known subtype as a mistake, or None."""
-    for pattern in patterns:
-        if not any(matches([pattern], name) for name in known):
-            return Mistake("", nearest(pattern, known), Problem("there is no subtype {} here", (pattern,)), pattern)
-    return None
+def subtypes(words: Iterable[str], known: Sequence[Subtype]) -> tuple[str, ...] | Mistake:
+    """Return the subtypes, or patterns of them, that words name: each by its name, or what it is called."""
+    called = {label.casefold(): each.name for each in known for label in each.names.values()}
+    names = [each.name for each in known]
+    found: list[str] = []
+    for word in words:
+        bare = word.rstrip(",，、")
+        pattern = called.get(bare.casefold(), bare)
+        if not any(matches([pattern], name) for name in names):
+            near = _nearest_named(bare, {name: name for name in names} | called)
+            return Mistake("", near, Problem("there is no subtype {} here", (bare,)), bare)
+        found.append(pattern)
+    return tuple(found)
 
 
 def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake:
@@ -111,17 +124,20 @@ def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake
     if command is commands.STAGE:
         return _known(rest, rules.lead_stages, "there is no stage {}", lambda stage: Edit(fields={STAGE: stage}))
     if command is commands.LOST:
+        if rest.casefold() in _PLACEHOLDERS:
+            return Mistake("", (), Problem("write why in place of {}", (rest,)))
         return Edit(fields={"reason": rest})
     if command is commands.ASSIGN:
         key = person(desk, words[0])
-        people = desk.site.people.by_key
+        known = _named(desk.site.people.by_key)
         if key:
             return Edit(salesperson=key)
-        return Mistake("", nearest(words[0], people), Problem("nobody is known as {}", (words[0],)), words[0])
+        return Mistake("", _nearest_named(words[0], known), Problem("nobody is known as {}", (words[0],)), words[0])
     if command is commands.TEAM:
-        by_name = {team.name.casefold(): key for key, team in rules.teams.items()}
-        word = by_name.get(rest.casefold(), rest)
-        return _known(word, rules.teams, "there is no team {}", lambda team: Edit(team=team))
+        teams = {name.casefold(): key for name, key in _named(rules.teams).items()}
+        if rest.casefold() in teams:
+            return Edit(team=teams[rest.casefold()])
+        return Mistake("", _nearest_named(rest, teams), Problem("there is no team {}", (rest,)), rest)
     return _set(words) if command is commands.SET else Edit()
 
 
@@ -142,23 +158,42 @@ def _set(words: tuple[str, ...]) -> Edit | Mistake:
     if value == "-":
         return Edit(fields={name: None})
     if name == "amount":
-        bare = value.replace(",", "").replace("，", "")
-        if number(bare) is None:
-            return Mistake("", (f"/set {name} 120000",), Problem("{} is no amount", (value,)))
-        return Edit(fields={name: bare})
-    if name == "valid_until":
-        day = _DAY.fullmatch(value)
-        if day is None:
+        amount = _amount(value)
+        if not amount:
+            return Mistake("", problem=Problem("{} is no amount", (value,)), instead=(f"/set {words[0]} 120000",))
+        return Edit(fields={name: amount})
+    if name == VALID_UNTIL:
+        if not day(value):
             problem = Problem("{} is no day; write one like 2026-12-31", (value,))
-            return Mistake("", (f"/set {name} 2026-12-31",), problem)
-        return Edit(fields={name: "-".join(part.zfill(2) for part in day.groups())})
+            return Mistake("", problem=problem, instead=(f"/set {words[0]} 2026-12-31",))
+        return Edit(fields={name: day(value)})
     return Edit(fields={name: value})
+
+
+def _amount(value: str) -> str:
+    """Return an amount as a number, its commas and currency aside: `NT$120,000`, `12萬元`; "" where it is none."""
+    bare = value.upper().replace(",", "").replace("，", "").removeprefix("NT").removeprefix("$").strip()
+    bare = bare.removesuffix("元").strip()
+    if (found := _TEN_THOUSANDS.fullmatch(bare)) is not None:
+        bare = f"{Decimal(found[1]) * 10_000:f}".partition(".")[0]
+    return bare if number(bare) is not None else ""
 
 
 def _known(word: str, known: Iterable[str], problem: str, made: Callable[[str], Edit]) -> Edit | Mistake:
     names = {each.casefold(): each for each in known}
     found = names.get(word.casefold())
     return made(found) if found else Mistake("", nearest(word, names.values()), Problem(problem, (word,)), word)
+
+
+def _named(known: Mapping[str, Person] | Mapping[str, Team]) -> dict[str, str]:
+    """Return the keys of people or teams by what they are called: key and name."""
+    return {key: key for key in known} | {each.name: key for key, each in known.items()}
+
+
+def _nearest_named(word: str, keys: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the keys of what is called most like `word`, best first, or else all of them."""
+    close = difflib.get_close_matches(word, list(keys), 3, 0.4)
+    return tuple(dict.fromkeys(keys[each] for each in close)) or tuple(dict.fromkeys(keys.values()))[:20]
 
 
 def nearest(word: str, known: Iterable[str]) -> tuple[str, ...]:

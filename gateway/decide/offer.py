@@ -9,12 +9,13 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from gateway.decide import thread
-from gateway.decide.place import Incoming, Place, tell_held
+from gateway.decide.place import SHOWN_MAX, Incoming, Place, tell_held
 from gateway.decide.post import Desk, Text, happen
 from gateway.following import Grant
 from gateway.mail.quoting import split_reply
-from gateway.records.kinds import QUOTATION
-from gateway.records.lifecycle import Edit, Refusal
+from gateway.records.conditions import day
+from gateway.records.kinds import QUOTATION, SENT
+from gateway.records.lifecycle import VALID_UNTIL, Edit, Refusal
 from gateway.store import audit, messages, notices
 from gateway.store.arrivals import Settled
 from gateway.store.messages import Author, Details
@@ -24,6 +25,12 @@ from gateway.store.session import Transaction
 ACCEPT = "accept"
 NOT_PROVED = "the customer's answer to the offer is not proved; let it through if it is theirs"
 TOO_LATE = "the customer's yes came after the last day of the offer; let it through if it still holds"
+NO_DAY = (
+    "until when the offer holds cannot be read from its field valid_until; let the customer's yes through if it holds"
+)
+CHANGED = (
+    "the quotation was changed since it was sent; let the customer's yes through if it is meant for what it says now"
+)
 _EVENTS = {ACCEPT: "quotation.confirmed", "decline": "quotation.cancelled"}
 _OPEN = ("draft", "sent")
 
@@ -42,8 +49,8 @@ def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     released = incoming.recipient.released
     if not incoming.identity.authenticated and not released:
         return _ask(tx, desk, incoming, where, "acceptance", NOT_PROVED)
-    if where.action == ACCEPT and not released and _is_late(desk, where, incoming.now):
-        return _ask(tx, desk, incoming, where, "too late", TOO_LATE)
+    if where.action == ACCEPT and not released and (doubt := _doubt(tx, desk, where, incoming.now)) is not None:
+        return _ask(tx, desk, incoming, where, *doubt)
     if _was_taken(tx, incoming, scope):
         return Settled("done", "duplicate", "the same answer was taken already", record.id)
     return _take(tx, desk, incoming, where)
@@ -55,17 +62,30 @@ def _was_taken(tx: Transaction, incoming: Incoming, scope: str) -> bool:
 
 def _ask(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, cause: str, reason: str) -> Settled:
     salesperson = desk.site.people.by_key.get(where.record.salesperson)
-    tell_held(tx, desk, incoming, reason, where.record, [salesperson.key] if salesperson else [], pause=0)
+    whos = [salesperson.key] if salesperson else []
+    tell_held(tx, desk, incoming, reason, where.record, whos, pause=0, text=_words(desk, incoming))
     return Settled("held", cause, reason, where.record.id)
 
 
-def _is_late(desk: Desk, where: Place, now: int) -> bool:
-    try:
-        last = date.fromisoformat(where.record.fields.get("valid_until", "")[:10])
-    except ValueError:
-        return False
-    zone = ZoneInfo(desk.site.settings.site.timezone)
-    return datetime.fromtimestamp(now / 1000, UTC).astimezone(zone).date() > last
+def _words(desk: Desk, incoming: Incoming) -> str:
+    """Return what the customer wrote along with their answer."""
+    return desk.addresses.untagged(split_reply(incoming.mail.text).text)
+
+
+def _doubt(tx: Transaction, desk: Desk, where: Place, now: int) -> tuple[str, str] | None:
+    """Return why a yes is not plainly one to what the quotation says now, as cause and reason; None where it is."""
+    record = where.record
+    until = record.fields.get(VALID_UNTIL, "")
+    last = day(until)
+    if until and not last:
+        return "no day", NO_DAY
+    today = datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(desk.site.settings.site.timezone)).date()
+    if last and today > date.fromisoformat(last):
+        return "too late", TOO_LATE
+    sent = messages.last_told(tx, record.id, SENT[QUOTATION.name])
+    if sent is not None and sent.details.terms not in ("", record.terms):
+        return "changed", CHANGED
+    return None
 
 
 def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
@@ -73,7 +93,7 @@ def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     author = Author("", identity.name, identity.email)
     how = identity.how or "released"
     said = Text(
-        text=desk.addresses.untagged(split_reply(mail.text).text),
+        text=_words(desk, incoming),
         subject=desk.addresses.untagged(mail.subject),
         attachments=incoming.attachments,
         original_id=mail.message_id,
@@ -97,7 +117,7 @@ def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
 def _tell(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, event: str) -> None:
     """Confirm the answer to both sides: the customer, and the salesperson who would not hear of the event."""
     record = where.record
-    data = {"what": where.action, "answers": incoming.mail.message_id, "who": incoming.identity.email}
+    data = {"what": where.action, "answers": incoming.mail.message_id, "who": incoming.identity.email, "text": ""}
     if incoming.identity.authenticated:
         notices.add(tx, NewNotice("offer", "", incoming.identity.email, data, record.id), incoming.now)
     salesperson = desk.site.people.by_key.get(record.salesperson)
@@ -106,4 +126,5 @@ def _tell(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, event: 
         for follower in where.followers
     )
     if salesperson is not None and not hears:
+        data |= {"text": _words(desk, incoming)[:SHOWN_MAX]}
         notices.add(tx, NewNotice("offer", salesperson.key, salesperson.email[0], data, record.id), incoming.now)

@@ -196,10 +196,11 @@ def tell_shunted(tx: Transaction, desk: Desk, shunted: Sequence[Held], now: int)
 
 def tell_held(
     tx: Transaction, desk: Desk, incoming: Incoming, reason: str, record: Record | None, whos: Sequence[str],
-    *, pause: int = HELD_PAUSE_MS,
+    *, pause: int = HELD_PAUSE_MS, text: str = "",
 ) -> None:  # fmt: skip
     """Tell people, or those with `settings` where none is named, that a mail is held: one mail each `pause` ms.
 
+    `text` is what of it is shown to them; of a mail that is for no record, that is all.
     They are told of a mail once, however often it is looked at again while the DNS is away.
     """
     if incoming.recipient.again:
@@ -214,7 +215,7 @@ def tell_held(
             "subject": desk.addresses.untagged(incoming.mail.subject),
             "record": record.ref if record else "",
             "reason": reason,
-            "text": desk.addresses.untagged(incoming.mail.text)[:SHOWN_MAX] if record is None else "",
+            "text": (text if record else desk.addresses.untagged(incoming.mail.text))[:SHOWN_MAX],
         }
         new = NewNotice("held", person.key, person.email[0], data, record.id if record else None)
         notices.bundle(tx, new, incoming.now, pause)

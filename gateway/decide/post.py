@@ -10,7 +10,7 @@ from gateway.alias import Addresses
 from gateway.decide.flood import Flood
 from gateway.mail.parse import Attachment
 from gateway.records import lifecycle
-from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, NOTE, Kind, Subtype
+from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, NOTE, SENT, Kind, Subtype
 from gateway.records.lifecycle import Change, Edit, Refusal
 from gateway.records.record import CUSTOMER, TITLE_MAX, Choice, Record
 from gateway.rules import RESERVED
@@ -127,7 +127,8 @@ def create(  # noqa: PLR0913 (a creation has that many sides)
     shown = tuple(change for change in outcome.changes if change.name not in ("state", "title"))
     posted = post(tx, desk, record, subtype, actor, said, now, changes=shown)
     by = person_author(desk, "") if customer else actor  # a customer assigns nobody: a rule does
-    return replace(posted, assigned=_assigned(tx, desk, record, "", by, now))
+    about = next(iter(messages.load(tx, [posted.message] if posted.message else [])), None)
+    return replace(posted, assigned=_assigned(tx, desk, record, "", by, now, about))
 
 
 def happen(
@@ -145,15 +146,19 @@ def happen(
     if subtype is not None:
         if rules.customer_follows.get(subtype.name):
             followers.choose(tx, record.id, Choice(CUSTOMER, DEFAULT_SUBTYPES, how=CUSTOMER))
+        if subtype.name in SENT.values():
+            said = replace(said, details=replace(said.details, terms=outcome.record.terms))
         posted = post(tx, desk, outcome.record, subtype, actor, said, now, changes=outcome.changes)
     return replace(posted, assigned=_assigned(tx, desk, outcome.record, record.salesperson, actor, now))
 
 
-def _assigned(tx: Transaction, desk: Desk, record: Record, before: str, actor: Author, now: int) -> int | None:
-    """Tell a new salesperson, unless they did it themselves."""
+def _assigned(
+    tx: Transaction, desk: Desk, record: Record, before: str, actor: Author, now: int, about: Message | None = None
+) -> int | None:  # fmt: skip
+    """Tell a new salesperson, unless they did it themselves; `about` made the record: an answer answers that."""
     if record.salesperson and record.salesperson not in (before, actor.who):
         change = Change("salesperson", before, record.salesperson)
-        return post(tx, desk, record, ASSIGNED, actor, Text(), now, changes=(change,)).message
+        return post(tx, desk, record, ASSIGNED, actor, Text(), now, changes=(change,), parent=about).message
     return None
 
 

@@ -5,14 +5,12 @@ from dataclasses import replace
 from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.mail.address import parse_address
 from gateway.mail.parse import Attachment
-from gateway.records.kinds import DEFAULT_SUBTYPES
-from gateway.records.lifecycle import Edit, Problem, Refusal
+from gateway.records.kinds import DEFAULT_SUBTYPES, QUOTATION, SENT
+from gateway.records.lifecycle import Change, Edit, Problem, Refusal
 from gateway.records.record import Choice, Party, Record
 from gateway.store import content, followers, messages
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
-
-SENT = {"quotation": "quotation.sent", "invoice": "invoice.validated"}
 
 
 def send(
@@ -20,8 +18,8 @@ def send(
 ) -> Posted | Refusal:  # fmt: skip
     """Send a quotation or an invoice to its customer, and to the addresses in `to`, with a PDF.
 
-    It is the one attached, or the newest on the record, or else one that is made when it goes out. A record
-    without a customer's address takes the first of `to` as its customer.
+    It is the one attached, or the newest on the record that was not sent with another amount or other lines, or else
+    one that is made when it goes out. A record without a customer's address takes the first of `to` as its customer.
     """
     emails = []
     for word in to:
@@ -35,19 +33,32 @@ def send(
             return Refusal("to", "", Problem("the customer has no address; write it behind the command"))
         customer, emails = replace(record.customer, emails=(emails[0],)), emails[1:]
     subtype = desk.site.rules.kinds.subtypes[SENT[record.kind]]
+    attached = any(_is_pdf(each.media_type, each.name) for each in said.attachments)
+    old = _latest_pdf(tx, record)
+    latest = _latest_pdf(tx, record, _outdated(tx, record, subtype.name))
+    if record.kind == QUOTATION.name and not (attached or latest or record.terms):
+        return Refusal("amount", "", Problem("there is nothing to send yet: attach a PDF, or /set an amount"))
     for email in emails:
         if not (customer or record.customer).owns(email):
             followers.choose(tx, record.id, Choice(email, (*DEFAULT_SUBTYPES, subtype.name), how="added"))
-    if not any(_is_pdf(each.media_type, each.name) for each in said.attachments):
-        latest = _latest_pdf(tx, record)
+    if not attached:
         details = replace(said.details, pdf=not latest)
         said = replace(said, attachments=(*said.attachments, *latest), details=details)
-    return happen(tx, desk, record, subtype, Edit(customer=customer), author, said, now)
+    posted = happen(tx, desk, record, subtype, Edit(customer=customer), author, said, now)
+    if isinstance(posted, Refusal) or attached or latest or not old:
+        return posted
+    return replace(posted, changes=(*posted.changes, Change("pdf", old[0].name, f"{record.ref}.pdf")))
 
 
-def _latest_pdf(tx: Transaction, record: Record) -> tuple[Attachment, ...]:
-    """Return the newest PDF of a record that does not stand in a note, or nothing."""
-    shown = messages.shown_attachments(tx, record.id)
+def _outdated(tx: Transaction, record: Record, subtype: str) -> int:
+    """Return the message up to which PDFs show what is no longer offered: the last time it was sent; 0 for none."""
+    last = messages.last_told(tx, record.id, subtype)
+    return last.id if last is not None and last.details.terms not in ("", record.terms) else 0
+
+
+def _latest_pdf(tx: Transaction, record: Record, after: int = 0) -> tuple[Attachment, ...]:
+    """Return the newest PDF of a record that does not stand in a note, or nothing; of messages `after` one alone."""
+    shown = messages.shown_attachments(tx, record.id, after)
     found = next((each for each in shown if _is_pdf(each.media_type, each.name)), None)
     return (Attachment(found.name, "application/pdf", content.load(tx, found.digest)),) if found else ()
 

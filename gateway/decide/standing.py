@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gateway.decide.meant import Mistake, is_team, no_subtype, standing_team, whom
+from gateway.decide.meant import Mistake, is_team, standing_team, subtypes, whom
 from gateway.decide.post import Desk
 from gateway.people import Person
 from gateway.records import commands
@@ -36,18 +36,21 @@ def choose(
         return who
     if who not in people:
         return Mistake("", (), Problem("a standing choice is for one of your own people"))
-    if who != giver and (giver not in people or "sales-admin" not in people[giver].rights):
+    if giver not in people or (command is not commands.UNFOLLOW and not people[giver].entitled):
+        return Mistake("", (), Problem("{} needs the right sales", (f"/{command.name}",)))
+    if who != giver and "sales-admin" not in people[giver].rights:
         return Mistake("", (), Problem("a standing choice for others needs the right sales-admin"))
     named = standing_team(desk, words)
     if isinstance(named, Mistake):
         return named
-    team, subtypes = named
-    if (wrong := no_subtype(subtypes, list(desk.site.rules.kinds.subtypes))) is not None:
-        return wrong
+    team, rest = named
+    chosen = subtypes(rest, list(desk.site.rules.kinds.subtypes.values()))
+    if isinstance(chosen, Mistake):
+        return chosen
     if command in (commands.UNFOLLOW, commands.REMOVE):
-        followers.stand(tx, Choice(who, without=subtypes or EVERYTHING, team=team or ""))
+        followers.stand(tx, Choice(who, without=chosen or EVERYTHING, team=team or ""))
     else:
-        followers.stand(tx, Choice(who, subtypes or DEFAULT_SUBTYPES, team=team or ""))
+        followers.stand(tx, Choice(who, chosen or DEFAULT_SUBTYPES, team=team or ""))
     return None
 
 

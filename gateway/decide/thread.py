@@ -15,11 +15,11 @@ from gateway.decide.quoted import careful
 from gateway.mail.quoting import begins_quoted, split_reply, without_quotes
 from gateway.records.commands import NOTE as NOTE_COMMAND
 from gateway.records.commands import Given, asks_note, split_commands
-from gateway.records.kinds import DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
+from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
 from gateway.records.record import Choice
 from gateway.store import followers, messages
 from gateway.store.arrivals import FOLDER, Settled
-from gateway.store.messages import Author, Details
+from gateway.store.messages import Author, Details, Message
 from gateway.store.session import Transaction
 
 MINUTE_MS = 60_000
@@ -49,7 +49,7 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
     shown = text if own and not is_note else ""
-    if (mistake := command.mistake(where, given, shown)) is not None:
+    if (mistake := command.mistake(desk, where, given, shown)) is not None:
         return command.refuse(tx, incoming, where, mistake, given, text)
     said = _said(desk, incoming, where, given, text, reply.quoted, is_note=is_note)
     checked = said if is_note else careful(tx, desk, incoming, where, said)
@@ -174,10 +174,11 @@ def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_n
     added = _newcomers(tx, desk, incoming, where, [a.key for a in outside]) if adds else ()
     how = identity.how or ("reply address" if where.tag == "own" else "released" if incoming.recipient.released else "")
     answered = ""
-    parent = where.parent
+    parent = _asked_by(tx, where.parent)
     if parent is not None and parent.author.outsider and identity.person is not None and not is_note:
         # References alone thread a mail; only In-Reply-To says whom it answers.
-        is_reply = bool({parent.message_id, parent.original_id} & set(mail.in_reply_to))
+        ids = {parent.message_id, parent.original_id, *((where.parent.message_id,) if where.parent else ())}
+        is_reply = bool(ids & set(mail.in_reply_to))
         answered = parent.author.email if is_reply else ""
     person = identity.person
     posted = post(
@@ -207,6 +208,13 @@ def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_n
         parent=where.parent,
     )
     return Settled("posted", record_id=where.record.id, message_id=posted.message)
+
+
+def _asked_by(tx: Transaction, parent: Message | None) -> Message | None:
+    """Return what an answer to `parent` answers: of a mail that assigns what somebody asked for, what they asked."""
+    if parent is None or parent.subtype != ASSIGNED.name or parent.parent_id is None:
+        return parent
+    return next(iter(messages.load(tx, [parent.parent_id])), parent)
 
 
 def _in_bcc(desk: Desk, incoming: Incoming, where: Place) -> bool:

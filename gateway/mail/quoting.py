@@ -79,7 +79,7 @@ _TEXT_FIELDS = frozenset({
 })  # fmt: skip
 _SIGNATURES = (
     "sent from ", "sent via ", "sent with ", "sent by ", "get outlook for ", "從我的",
-    "传送自", "傳送自 ", "发自我的",
+    "传送自", "傳送自 ", "发自我的", "發自我的", "寄自我的", "获取 outlook", "獲取 outlook",
     "envoyé depuis ", "envoyé de mon ", "von meinem ", "diese nachricht wurde von ", "inviato da ", "sendt fra min ",
     "enviado do meu ", "enviado desde mi ", "verzonden met ", "verstuurd vanaf mijn ", "från min ", "skickat från min ",
     "wysłane z ", "отправлено с ", "取得 outlook", "下載適用於",
@@ -279,8 +279,12 @@ def _is_signature(low: str) -> bool:
     low = _LINK.sub(r"\1", low).lstrip("(<")
     if len(low) > _SIGNATURE_MAX:
         return False
-    if low.startswith(("from my ", "sent via ", "sent by ", "sent with ", "從我的", "从我的")):
+    if low.startswith(("from my ", "sent via ", "sent by ", "sent with ", "從我的", "从我的", "來自我的", "来自我的")):
         return any(device in low for device in _DEVICES)
+    if low.startswith("取得 ") and "版 outlook" in low:
+        return True
+    if low.startswith(("從", "从", "由", "透過", "通过")) and low.endswith(("傳送", "发送", "發送", "寄出")):
+        return any(device in low for device in (*_DEVICES, "郵件", "邮件"))
     return low.startswith(_SIGNATURES) or low.partition(" ")[2].startswith("from mobile") or low.endswith("から送信")
 
 

@@ -63,6 +63,9 @@ DESCRIPTIONS = {
 }  # fmt: skip
 
 
+STANDING = "choose for every record of a team, or with team:* for all; also in a mail to gateway@"
+
+
 class Row(TypedDict):
     """A line of an answer: what it opens when pressed, and what one may do there."""
 
@@ -105,7 +108,7 @@ def sections(
         rows: list[Row] = []
         hint = HINTS.get(name if record else f"{name} without", "")
         if name == "help":
-            rows = [*_help(site, addresses, words, asked), *_names(site, asked)]
+            rows = [*_help(site, addresses, words, asked), *_names(site, words, asked)]
         elif name == "list":
             rows = _list(tx, site, addresses, words, asked)
         elif name == "prefs":
@@ -171,14 +174,22 @@ def _why(site: Site, renderer: Renderer, language: str, about: Sequence[Message]
         return []
     words = renderer.words(language)
     heard = [
-        _row(f"✓ {each['who']} <{each['email']}>: {context.why(words, each['reason'])}") for each in about[0].hears
+        _row(f"✓ {_called(site, each['who'], each['email'])}: {context.why(words, each['reason'])}")
+        for each in about[0].hears
     ]
     kinds = site.rules.kinds
     left = [
-        _row(f"– {each['who']}: {context.why_not(kinds, words, language, each['reason'])}")
+        _row(f"– {_called(site, each['who'])}: {context.why_not(kinds, words, language, each['reason'])}")
         for each in about[0].not_hears
     ]
     return [_summed_up(site, renderer, language, about[0]), *heard, *left]
+
+
+def _called(site: Site, who: str, email: str = "") -> str:
+    """Return somebody by name, with the address where it is told."""
+    person = site.people.by_key.get(who)
+    name = person.name if person else who
+    return f"{name} <{email}>" if email and email != name else name
 
 
 def _summed_up(site: Site, renderer: Renderer, language: str, message: Message) -> Row:
@@ -214,26 +225,36 @@ def _help(site: Site, addresses: Addresses, words: Callable[[str], str], asked: 
     record = asked.record
     for command in COMMANDS:
         if _may(command, record, site, asked.person):
-            takes = f" {command.takes}" if command.takes else ""
+            takes = f" {words(command.takes)}" if command.takes else ""
             address = str(addresses.alias(record.ref, command.name)) if record else str(addresses.word("gateway"))
             said = f"/{command.name} /{command.chinese}{takes}: {words(DESCRIPTIONS[command.name])}"
-            body = f"/{command.name}"
-            rows.append(_row(said, buttons.link(address, body, "" if record else body)))
+            subject = f"/{command.name}"
+            # What it takes stands there to be written over; without a record the command itself does, too.
+            needs = " ".join(word for word in command.takes.split() if not word.startswith("["))
+            fill = words(needs) if needs else ""
+            body = fill if record else f"{subject} {fill}".strip()
+            rows.append(_row(said, buttons.link(address, subject, body)))
+    if asked.person.entitled:
+        rows.append(_row(f"/follow quotation.* team:sales: {words(STANDING)}"))
     return rows
 
 
-def _names(site: Site, asked: Asked) -> list[Row]:
+def _names(site: Site, words: Callable[[str], str], asked: Asked) -> list[Row]:
     """Return what may stand behind the commands here: subtypes, people, teams, stages."""
     record, rules = asked.record, site.rules
-    if record is None or not asked.person.entitled:
+    if not asked.person.entitled:
         return []
-    subtypes = [f"{each.name} {each.label(asked.language)}" for each in rules.kinds.of_record(record.kind)]
+    known = rules.kinds.of_record(record.kind) if record else list(rules.kinds.subtypes.values())
+    subtypes = [f"{each.name} {each.label(asked.language)}" for each in known]
+    kinds = [record.kind] if record else list(rules.kinds.by_name)
     people = [f"{key} {person.name}" for key, person in site.people.by_key.items()]
     teams = [f"{key} {team.name}" for key, team in rules.teams.items()]
-    names = [("SUBTYPE", [*subtypes, f"{record.kind}.*"]), ("PERSON, WHO", people[:_LISTED_MAX]), ("TEAM", teams)]
-    if record.kind == LEAD.name:
+    names = [("SUBTYPE", [*subtypes, *(f"{kind}.*" for kind in kinds)]), ("TEAM", teams)]
+    if record is not None:
+        names.insert(1, ("PERSON, WHO", people[:_LISTED_MAX]))
+    if record is not None and record.kind == LEAD.name:
         names.append(("NAME", list(rules.lead_stages)))
-    return [_row(f"{what}: {', '.join(known)}") for what, known in names]
+    return [_row(f"{words(what)}: {', '.join(named)}") for what, named in names]
 
 
 def _may(command: Command, record: Record | None, site: Site, person: Person) -> bool:

@@ -12,8 +12,8 @@ from gateway.notify import buttons
 from gateway.notify.recipients import Chosen, Heard
 from gateway.notify.render import Renderer, Value
 from gateway.records.conditions import number
-from gateway.records.kinds import TEAM, Kinds, Subtype
-from gateway.records.lifecycle import Change
+from gateway.records.kinds import ASSIGNED, QUOTATION, SENT, TEAM, Kinds, Subtype
+from gateway.records.lifecycle import STAGE, Change, shown_party
 from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store.messages import Message
@@ -21,7 +21,8 @@ from gateway.store.messages import Message
 _SHOWN_FIELDS = {
     "state": "State", "title": "Title", "team": "Team", "salesperson": "Salesperson", "customer": "Customer",
     "origin": "Origin", "stage": "Stage", "amount": "Amount", "currency": "Currency", "valid_until": "Valid until",
-    "phone": "Phone", "reason": "Reason", "lines": "Lines", "quotation": "Quotation", "invoice": "Invoice",
+    "phone": "Phone", "reason": "Reason", "lines": "Lines", "pdf": "PDF", "quotation": "Quotation",
+    "invoice": "Invoice",
 }  # fmt: skip
 _REASONS = {
     "rule": "you follow the records of this team",
@@ -46,12 +47,13 @@ WHYS = {
     "answered": "it answers their message", "standing": "chose it for every record:",
     "told": "was told of what is taken back",
 }  # fmt: skip
-# Why somebody does not hear, as recipients.py and following.py say it; what comes behind the last two is a subtype.
+# Why somebody does not hear, as recipients.py and following.py say it; behind the last three stands more.
 WHY_NOTS = (
     "did it themselves", "wrote it themselves", "does not follow this record", "stands in To or Cc of the mail itself",
     "mail to the address is suppressed", "wants no mail (delivery: none)", "did not hear of it either",
     "an outsider never hears of an internal subtype", "the record stood in Bcc: filed quietly",
     "somebody else mailed it to the customer", "follows, but not", "unfollowed",
+    "the condition of the rule does not hold:",
 )  # fmt: skip
 FIELD_SHOWN_MAX = 300  # characters
 
@@ -66,6 +68,7 @@ class Told:
     chosen: Chosen
     attachments: Sequence[str]
     left_out: Sequence[str] = ()  # attachments too large to go along
+    about: Message | None = None  # what an assignment is about: the message that made the record
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,18 @@ class Audience:
 
 def audience(site: Site, told: Told, heard: Heard) -> Audience:
     """Return the audience a reader belongs to. An outsider who follows, or is offered something, gets a tag."""
-    offered = told.message.subtype == "quotation.sent" and told.record.customer.owns(heard.email)
-    personal = heard.reader if heard.outsider and (heard.follows or offered) else ""
+    personal = heard.reader if heard.outsider and (heard.follows or _is_offered(told, heard.email)) else ""
     person = site.people.by_key.get(heard.who) if not heard.outsider else None
     may = person is not None and person.entitled
     return Audience(
         site.language(heard.language), heard.outsider, heard.reason.code, heard.follows, personal, commands=may
     )
+
+
+def _is_offered(told: Told, email: str) -> bool:
+    """Whether a reader is the customer of an offer that is being sent, or waits for their answer."""
+    asked = told.message.subtype == SENT[QUOTATION.name] or told.record.state == "sent"
+    return asked and told.record.kind == QUOTATION.name and told.record.customer.owns(email)
 
 
 def build(
@@ -102,6 +110,7 @@ def build(
     words = renderer.words(language)
     kinds = site.rules.kinds
     inside = not whose.outsider
+    about = told.about if inside else None
     changes = [change for change in message.changes if _is_shown(change, told.subtype, inside=inside)]
     return {
         "site": site.settings.site.name,
@@ -113,25 +122,34 @@ def build(
         "subtype_label": told.subtype.label(language),
         "customer": whose.outsider,
         "author": _with_address(site, message),
-        "text": message.text,
+        "text": message.text or (about.text if about else ""),
         "note": message.subtype == "note",
-        "changes": [shown_change(site, renderer, language, change) for change in changes],
+        "changes": [shown_change(site, renderer, language, each) for each in (*changes, *_facts(told, inside=inside))],
         "stage": record.fields.get("stage", "")[:FIELD_SHOWN_MAX],
         "lost_reason": record.fields.get("reason", "")[:FIELD_SHOWN_MAX] if inside else "",
         "salesperson": _name(site, record.salesperson),
         "customer_name": record.customer.name or next(iter(record.customer.emails), ""),
-        **_offer(renderer, record, language),
+        **offer(renderer, record, language),
         "attachments": list(told.attachments),
         "left_out": list(told.left_out),
         "withheld": [_withheld(words, each) for each in message.details.withheld],
         "others": [heard.name or heard.email for heard in told.chosen.hears] if inside else [],
         "added": list(message.details.added) if inside else [],
-        "goes_to_customer": inside and message.author.outsider and message.subtype != "note",
+        "goes_to_customer": inside and (about or message).author.outsider and message.subtype != "note",
         "reason": words(_REASONS.get(whose.reason, "you follow this record")),
         "alias": str(addresses.alias(record.ref)),
         "buttons": _buttons(site, addresses, words, told, whose, tag),
-        **_links(addresses, record, whose, tag),
+        **_links(addresses, words, record, whose, tag),
     }
+
+
+def _facts(told: Told, *, inside: bool) -> list[Change]:
+    """Return what whom a record is given to must know of it: the customer, and what is written in its fields."""
+    record = told.record
+    if told.subtype.name != ASSIGNED.name or not inside:
+        return []
+    fields = [Change(name, "", value) for name, value in record.fields.items() if name != STAGE]
+    return [each for each in (Change("customer", "", shown_party(record.customer)), *fields) if each.new]
 
 
 def page(site: Site, addresses: Addresses, renderer: Renderer, told: Told, language: str) -> dict[str, Value]:
@@ -141,11 +159,11 @@ def page(site: Site, addresses: Addresses, renderer: Renderer, told: Told, langu
         "site": site.settings.site.name, "ref": record.ref, "title": record.title, "origin": record.origin,
         "customer_name": record.customer.name or next(iter(record.customer.emails), ""),
         "salesperson": _name(site, record.salesperson), "date": renderer.date(language, told.message.at),
-        "alias": str(addresses.alias(record.ref)), **_offer(renderer, record, language),
+        "alias": str(addresses.alias(record.ref)), **offer(renderer, record, language),
     }  # fmt: skip
 
 
-def _offer(renderer: Renderer, record: Record, language: str) -> dict[str, Value]:
+def offer(renderer: Renderer, record: Record, language: str) -> dict[str, Value]:
     """Return the lines of a record, its total, and until when it is valid."""
     return {
         "lines": [
@@ -163,21 +181,22 @@ def _buttons(
     """What the reader may do from here."""
     if whose.commands:
         return buttons.for_insiders(addresses, site.rules.kinds, site.rules.lead_stages, told.record, words)
-    asked = told.message.subtype == "quotation.sent" and told.record.customer.owns(whose.reader)
-    if whose.outsider and tag is not None and asked:
+    if whose.outsider and tag is not None and _is_offered(told, whose.reader):
         return buttons.for_customer(addresses, told.record, tag, words)
     return []
 
 
-def _links(addresses: Addresses, record: Record, whose: Audience, tag: int | None) -> Mapping[str, Value]:
+def _links(
+    addresses: Addresses, words: Callable[[str], str], record: Record, whose: Audience, tag: int | None
+) -> Mapping[str, Value]:  # fmt: skip
     """The footer's ways out. Those inside need no tag: they are known by who they are."""
     unfollow = addresses.alias(record.ref, "unfollow", tag, record.tag_epoch)
     follow = addresses.alias(record.ref, "follow")
     offered = whose.follows or not whose.outsider
     return {
-        "unfollow": buttons.link(str(unfollow), f"Unfollow {record.ref}") if offered else "",
+        "unfollow": buttons.link(str(unfollow), f"{words('Unfollow')} {record.ref}") if offered else "",
         "unfollow_address": str(unfollow) if offered else "",
-        "follow": "" if whose.outsider else buttons.link(str(follow), f"Follow {record.ref}", "discussion"),
+        "follow": "" if whose.outsider else buttons.link(str(follow), f"{words('Follow')} {record.ref}", "discussion"),
         "follow_address": "" if whose.outsider else str(follow),
     }
 
@@ -247,7 +266,7 @@ def said_of(kinds: Kinds, words: Callable[[str], str], language: str, word: str)
     if word in kinds.by_name:
         return kinds.by_name[word].label(language)
     states = {state for kind in kinds.by_name.values() for state in kind.states}
-    return words(word.capitalize()) if word in states else word
+    return words(word.capitalize() if word in states else word)
 
 
 def why(words: Callable[[str], str], reason: str) -> str:

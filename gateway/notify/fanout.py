@@ -20,7 +20,7 @@ from gateway.notify.context import Audience, Told
 from gateway.notify.folders import Shelf, shelves
 from gateway.notify.recipients import Chosen, Heard, choose
 from gateway.notify.render import Renderer
-from gateway.records.kinds import NOTE, Subtype
+from gateway.records.kinds import ASSIGNED, NOTE, Subtype
 from gateway.records.record import Choice, Record
 from gateway.site import Site
 from gateway.store import content, filing, messages, notices, outbox, records, suppressed
@@ -139,7 +139,9 @@ class FanOut:
                 parts = _parts(tx, kept, self._addresses)
         chosen = choose(message, subtype, record, their, self._site.people, gathered.suppressed)
         names = [part.name for part in parts]
-        told = Told(message, subtype, record, chosen, names, [each.name for each in kept if each.name not in names])
+        left_out = [each.name for each in kept if each.name not in names]
+        about = gathered.parents.get(message.parent_id or 0) if subtype.name == ASSIGNED.name else None
+        told = Told(message, subtype, record, chosen, names, left_out, about)
         made = self._pdf(told)
         if made is not None:
             told, parts = replace(told, attachments=[*names, made.name]), [*parts, made]
@@ -295,6 +297,7 @@ class Gathered:
     followers: dict[int, list[Follower]]
     suppressed: frozenset[str]
     attachments: dict[int, list[Kept]]
+    parents: dict[int, Message]
 
 
 def _gather(tx: Transaction, site: Site, ids: Iterable[int]) -> Gathered:
@@ -305,6 +308,7 @@ def _gather(tx: Transaction, site: Site, ids: Iterable[int]) -> Gathered:
     emails = {email for each in their.values() for follower in each for email in follower.emails}
     emails |= {email for record in by_id.values() for email in record.customer.emails}
     emails |= {message.details.answered for message in found if message.details.answered}
+    above = [each.parent_id for each in found if each.parent_id is not None and each.subtype == ASSIGNED.name]
     return Gathered(
         found,
         by_id,
@@ -312,6 +316,7 @@ def _gather(tx: Transaction, site: Site, ids: Iterable[int]) -> Gathered:
         their,
         suppressed.suppressed(tx, emails),
         messages.attachments(tx, [message.id for message in found]),
+        {each.id: each for each in messages.load(tx, above)},
     )
 
 

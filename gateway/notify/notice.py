@@ -9,7 +9,7 @@ from gateway import maillog
 from gateway.alias import HELD_ACTIONS, Addresses
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
-from gateway.notify import answer, buttons
+from gateway.notify import answer, buttons, context
 from gateway.notify.answer import Asked, Section
 from gateway.notify.compose import Envelope, Part, header, shared_body, shared_fields
 from gateway.notify.context import said_of, shown_change, subject_of
@@ -145,6 +145,7 @@ def _context(
         texts = each.data.get("text") or {}
         data["text"] = str(texts.get(language, ""))
     words = renderer.words(language)
+    person = site.people.by_key.get(each.who)
     if each.kind == "held":
         data["items"] = [
             _plain(_held(addresses, item, words(str(item.get("reason", ""))))) for item in each.data["items"]
@@ -154,12 +155,15 @@ def _context(
         data["why"], data["mend"] = words(_CAUSES.get(cause, "")), words(_MENDS.get(cause, ""))
     if each.kind == "twice":
         data["item"] = _plain(_held(addresses, each.data["item"], ""))
-    if each.kind == "offer":
-        data["inside"] = bool(each.who)
+    if each.kind == "offer" and record is not None:
+        data |= {"inside": bool(each.who), **context.offer(renderer, record, language)}
     if each.kind == "transcript":
         changes = [Change(*change) for change in each.data.get("changes", ())]
         data["changes"] = [shown_change(site, renderer, language, change) for change in changes]
         data |= _mistake(addresses, kinds, words, language, each, record)
+        may = record is not None and person is not None and person.entitled and data["what"] in ("created", "done")
+        stages = site.rules.lead_stages
+        data["buttons"] = buttons.for_insiders(addresses, kinds, stages, record, words) if record and may else []
     if "at" in each.data:
         data["at"] = renderer.time(language, int(each.data["at"]))
     return {
@@ -170,6 +174,7 @@ def _context(
         "alias": str(addresses.alias(record.ref)) if record else "",
         "note_alias": str(addresses.alias(record.ref, "note")) if record else "",
         "sections": [],
+        "customer": False,
         **data,
     }
 

@@ -5,12 +5,16 @@ never raises, and a missing field is false.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal, InvalidOperation
 
 _CLAUSE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|=|<(?!=)|>(?!=)|\bin\b)\s*(.+?)\s*", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,20})?")
+_DAY = re.compile(r"(?:民國)?\s*(\d{3,4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?(?:[T ].*)?")
+_REPUBLIC = 1911  # the year before the first of Taiwan's calendar, whose years have three digits
 _OPERATORS = "= != < <= > >= in"
 
 
@@ -84,6 +88,18 @@ def number(text: str) -> Decimal | None:
         return Decimal(bare) if _NUMBER.fullmatch(bare) else None
     except InvalidOperation:
         return None
+
+
+def day(text: str) -> str:
+    """Return `text` as a day (YYYY-MM-DD) if it names one: `2026/11/20`, `2026年11月20日`, `115/11/20`; else ""."""
+    found = _DAY.fullmatch(unicodedata.normalize("NFKC", text).strip())
+    if found is None:
+        return ""
+    year, month, number_of_day = (int(part) for part in found.groups())
+    try:
+        return date(year if year > 999 else year + _REPUBLIC, month, number_of_day).isoformat()
+    except ValueError:
+        return ""
 
 
 def _compare(have: str, value: str) -> int:

@@ -118,6 +118,7 @@ INVOICE = Kind(
 )
 TEAM_KIND = Kind(TEAM, {"zh-TW": "團隊", "en": "Team"}, "", ("open",))
 # States in which nobody works on a record any more.
+SENT = {QUOTATION.name: "quotation.sent", INVOICE.name: "invoice.validated"}  # what takes it to its customer
 CLOSED = frozenset({"cancelled", "won", "lost", "paid", "done"})
 BUILT_IN = (QUOTATION, LEAD, INVOICE, TEAM_KIND)
 

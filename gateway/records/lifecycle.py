@@ -7,10 +7,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.records.conditions import day
 from gateway.records.kinds import Subtype
 from gateway.records.record import Line, Party, Record
 
 STAGE = "stage"
+VALID_UNTIL = "valid_until"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,14 @@ def apply(record: Record, subtype: Subtype | None, edit: Edit, *, replace_teams:
 
 
 def _merged(fields: Mapping[str, str], edit: Mapping[str, str | None]) -> dict[str, str]:
-    merged = {**fields, **{name: value for name, value in edit.items() if value is not None}}
+    given = {name: _written(name, value) for name, value in edit.items() if value is not None}
+    merged = {**fields, **given}
     return {name: value for name, value in merged.items() if edit.get(name, value) is not None}
+
+
+def _written(name: str, value: str) -> str:
+    """Return a value as it is kept: a day in one form, whatever form it was given in."""
+    return (day(value) or value) if name == VALID_UNTIL else value
 
 
 def differences(old: Record, new: Record) -> tuple[Change, ...]:

@@ -1,5 +1,6 @@
 """A record and what was chosen on it, as the rooms hand them to each other: frozen data."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,14 @@ class Record:
     origin: str = ""
     created_at: int = 0
     tag_epoch: int = 0
+
+    @property
+    def terms(self) -> str:
+        """What it offers or asks for, as one text: two are the same if the customer would pay the same for the same."""
+        lines = [[line.name, line.quantity, line.price] for line in self.lines]
+        amount = self.fields.get("amount", "")
+        asked = [amount, self.fields.get("currency", ""), lines]
+        return json.dumps(asked, ensure_ascii=False) if amount or lines else ""
 
     def party(self, who: str) -> str:
         """Return how a choice names somebody: `customer` for each of the customer's addresses, else `who`."""

@@ -69,6 +69,7 @@ class Details:
     results: tuple[str, ...] = ()  # what authentication said
     taken_back: tuple[str, ...] = ()  # who heard of what this takes back: they hear of this
     withheld: tuple[str, ...] = ()  # attachments not passed on: name, why, what, between tabulators
+    terms: str = ""  # what went to the customer with it, as Record.terms says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +257,23 @@ def original(tx: Transaction, message_id: int) -> bytes | None:
     return content.load(tx, digest) if digest is not None else None
 
 
-def shown_attachments(tx: Transaction, record_id: int) -> list[Kept]:
-    """Return the attachments of a thread, newest first, but for those of notes, and PDFs that we made ourselves."""
+def last_told(tx: Transaction, record_id: int, subtype: str) -> Message | None:
+    """Return the newest message of a subtype on a record that somebody heard of, or will; or None."""
+    query = sa.select(message).where(message.c.record_id == record_id, message.c.subtype == subtype)
+    rows = tx.execute(query.order_by(message.c.id.desc()).limit(_WINDOW))
+    told = (_message(row) for row in rows if row.hears or row.state in PENDING)
+    return next((each for each in told if not each.details.taken_back), None)
+
+
+def shown_attachments(tx: Transaction, record_id: int, after: int = 0) -> list[Kept]:
+    """Return the attachments of a thread, newest first, but for those of notes, and PDFs that we made ourselves.
+
+    `after` narrows to those of messages that came after that one.
+    """
     query = (
         sa.select(attachment, message.c.details)
         .join(message, message.c.id == attachment.c.message_id)
-        .where(message.c.record_id == record_id, message.c.subtype != NOTE.name)
+        .where(message.c.record_id == record_id, message.c.subtype != NOTE.name, message.c.id > after)
         .order_by(attachment.c.id.desc())
     )
     return [

@@ -54,7 +54,7 @@ def add(tx: Transaction, new: NewNotice, now: int) -> None:
 
 
 def bundle(tx: Transaction, new: NewNotice, now: int, pause: int) -> None:
-    """Keep a notice together with others of its kind to one address: one mail each `pause` ms."""
+    """Keep a notice together with others of its kind to one address: one mail each `pause` ms, 0 for at once."""
     same = (notice.c.kind == new.kind, notice.c.email == new.email)
     waiting = tx.execute(
         sa.select(notice)
@@ -65,7 +65,8 @@ def bundle(tx: Transaction, new: NewNotice, now: int, pause: int) -> None:
     if waiting is not None:
         others = [item for item in waiting.data["items"] if item.get("id") != new.data.get("id")]
         data = {"items": [*others, new.data][:200]}
-        tx.execute(sa.update(notice).where(notice.c.id == waiting.id).values(data=data))
+        due_at = waiting.due_at if pause else min(waiting.due_at, now)
+        tx.execute(sa.update(notice).where(notice.c.id == waiting.id).values(data=data, due_at=due_at))
         return
     last = tx.execute(sa.select(sa.func.max(notice.c.due_at)).where(*same)).scalar()
     row = {

@@ -72,7 +72,7 @@ def test_the_address_of_a_command_is_a_button(made, action, text, state):
         (S, "/assign nobody", "沒有人叫做"), (S, "/set amount", "後面還缺少內容"),
         (L, "/lost", "後面還缺少內容"), (S, "/set state confirmed", "有自己的指令"),
         (S, "/add nobody", "沒有人叫做"), (S, "/follow lead.*", "沒有 lead.*"),
-        (I, "/paid", "不能進行"), (S, "/set amount 5\n/nothing", "/nothing"), (S, "/confirm\n/confirm", "不能進行"),
+        (I, "/paid", "無法再"), (S, "/set amount 5\n/nothing", "/nothing"), (S, "/confirm\n/confirm", "無法再"),
     ],
 )  # fmt: skip
 def test_a_mistake_executes_nothing_of_its_mail_and_says_what_may_be_meant(made, to, text, says):
@@ -168,7 +168,8 @@ def test_send_needs_a_customer_and_takes_one_from_the_command(made):
     made.announce("quotation.created", title="empty", salesperson="a", actor="a", team="sales")
     to = f"s00002@{D}"
     assert made.write(A, to, "/send") == ("done", "mistake")
-    made.write(A, to, "/send new@buyer.example")
+    assert made.write(A, to, "/send new@buyer.example") == ("done", "mistake")  # nothing is offered yet
+    made.write(A, to, "/set 金額 12萬元\n/send new@buyer.example")
     assert record(made, "S00002").customer.emails == ("new@buyer.example",)
     assert [each.to for each in made.sent() if "new@buyer.example" in each.to] == ["new@buyer.example"]
 

@@ -138,6 +138,7 @@ class Said:
     mailed: bool = False
     quiet: bool = False
     taken_back: tuple[str, ...] | None = None
+    terms: tuple[str, str] | None = None  # what it offered the customer
 
     @property
     def outside(self) -> bool:
@@ -171,6 +172,11 @@ class Thing:
     deeds: dict[str, list[Deed]] = field(default_factory=dict)
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)  # (person, transcript done | mistake | answer)
     taken: set[tuple[str, int]] = field(default_factory=set)  # which mails were taken, by the address they came to
+
+    @property
+    def terms(self) -> tuple[str, str] | None:
+        """What a customer says yes to; None where nothing is offered."""
+        return (self.fields["amount"], self.fields.get("currency", "")) if self.fields.get("amount") else None
 
     def values(self) -> dict[str, Any]:
         """Return what a command may change, each by its name."""
@@ -296,7 +302,7 @@ def happen(thing: Thing, event: str, actor: str, **more: Any) -> Said:
         thing.fields.pop("reason", None)
     if event == "quotation.confirmed":
         thing.bags[CUSTOMER] = thing.bags.get(CUSTOMER, NOTHING).with_wanted(("discussion",))
-    said = Said(event, actor, **more)
+    said = Said(event, actor, terms=thing.terms, **more)
     thing.thread.append(said)
     return said
 

@@ -83,7 +83,14 @@ class Office:
             return "duplicate"
         if self.thing.state not in ("draft", "sent"):
             return ""
-        if not mail.sure or (mail.to == "accept" and self.thing.fields.get("valid_until", "9") < "2026"):
+        sent = [
+            each
+            for each in self.thing.thread
+            if each.subtype == "quotation.sent" and each.hears != {} and not each.taken_back
+        ]
+        changed = bool(sent) and sent[-1].terms not in (None, self.thing.terms)
+        late = self.thing.fields.get("valid_until", "9") < "2026"
+        if not mail.sure or (mail.to == "accept" and (late or changed)):
             return "held"
         self._again(mail, "offer")
         happen(self.thing, f"quotation.{'confirmed' if mail.to == 'accept' else 'cancelled'}", mail.author)
@@ -204,6 +211,8 @@ class Office:
         origins, _ = TRANSITIONS[event]
         if name in ("send", "validate"):
             self._addresses(words, event)
+            if thing.kind == "quotation" and thing.terms is None:
+                raise Mistake
         if thing.state not in origins:
             raise Mistake
         if name == "stage":
@@ -253,15 +262,16 @@ class Office:
             raise Mistake
         bags, key = self.thing.bags, who
         if teams:
-            bags, key = self.standing, (who, self._team(teams, who, giver))  # type: ignore[assignment]
+            bags, key = self.standing, (who, self._team(name, teams, who, giver))  # type: ignore[assignment]
         bag = bags.get(key, NOTHING)
         more = name in ("follow", "add")
         bags[key] = bag.with_wanted(patterns or ("discussion",)) if more else bag.with_given_up(patterns or ("*",))
 
-    def _team(self, teams: Sequence[str], who: str, giver: str) -> str:
+    def _team(self, name: str, teams: Sequence[str], who: str, giver: str) -> str:
         """Return for which team a standing choice is, which is for one's own people, and for others needs a right."""
         team = teams[0].partition(":")[2]
-        allowed = who == giver or "sales-admin" in self.site.people[giver].rights
+        rights = self.site.people[giver].rights
+        allowed = "sales-admin" in rights or (who == giver and (name == "unfollow" or "sales" in rights))
         if len(teams) > 1 or team not in ("*", *self.site.leaders) or who not in self.site.people or not allowed:
             raise Mistake
         return "" if team == "*" else team
@@ -278,6 +288,9 @@ class Office:
         """Take choices that need no record, and questions."""
         if not who or not mail.sure:
             return "held"
+        if any(each[0] not in (*FOLLOWING, "list", "help", "prefs") for each in mail.commands):
+            self._answered(mail, "mistake")
+            return "done"
         given = [each for each in mail.commands if each[0] in FOLLOWING]
         asked = [each for each in mail.commands if each[0] in ASKS]
         if given and self._again(mail, "gateway"):
@@ -293,6 +306,7 @@ class Office:
             self._answered(mail, "done") if given else None
         except Mistake:
             self._answered(mail, "mistake")
+            return "done"
         if asked:
             self._answered(mail, "answer")
         return "done"

@@ -71,8 +71,8 @@ NOTICES: Mapping[str, Mapping[str, Any]] = {
              "subject": "Chairs", "reason": "nothing proves that the author wrote it"},
         ]
     },
-    "offer-accept": {"what": "accept", "who": "wang@acme.example"},
-    "offer-decline": {"what": "decline", "who": "wang@acme.example"},
+    "offer-accept": {"what": "accept", "who": "wang@acme.example", "text": "Yes, please. But deliver to the back door.\n請送到後門。"},
+    "offer-decline": {"what": "decline", "who": "wang@acme.example", "text": ""},
     "failed": {"recipient": "wang@acme.example", "answer": f"550 5.1.1 no such user; see {LINK}", "cause": "address", "subject": "S", "at": AT_MS},
     "delayed": {"recipient": "wang@acme.example", "answer": "451 4.7.1 try again later", "subject": "S", "at": AT_MS},
     "suppressed": {"recipient": "wang@acme.example", "answer": "550 5.1.1 no", "cause": "address", "subject": "S", "at": AT_MS},

@@ -224,7 +224,7 @@ NOTICES = {
         for cause in get_args(Cause)
     ],
     "answer": [{"asked": ["help", "list"]}],
-    "offer": [{"what": what, "who": "wang@acme.example"} for what in ("accept", "decline")],
+    "offer": [{"what": what, "who": "wang@acme.example", "text": "to the back door"} for what in ("accept", "decline")],
     "suppressed": [{"recipient": "x@y", "answer": "550 no", "cause": "address", "subject": "S", "at": 1}],
     "decision": [
         {"what": f"held {what}", "subject": "S", "id": "7"} for what in ("release", "drop", "block", "gone", "may not")
