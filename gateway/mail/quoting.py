@@ -283,8 +283,9 @@ def _is_signature(low: str) -> bool:
         return any(device in low for device in _DEVICES)
     if low.startswith("取得 ") and "版 outlook" in low:
         return True
-    if low.startswith(("從", "从", "由", "透過", "通过")) and low.endswith(("傳送", "发送", "發送", "寄出")):
-        return any(device in low for device in (*_DEVICES, "郵件", "邮件"))
+    sent = next((each for each in ("傳送", "发送", "發送", "寄出") if low.endswith(each)), "")
+    if sent and low.startswith(("從", "从", "由", "透過", "通过")):
+        return any(device in low.removesuffix(sent) for device in (*_DEVICES, "郵件", "邮件"))
     return low.startswith(_SIGNATURES) or low.partition(" ")[2].startswith("from mobile") or low.endswith("から送信")
 
 

@@ -72,8 +72,13 @@ def test_a_mail_that_only_quotes_says_nothing():
 
 
 @pytest.mark.parametrize(
-    "signature", ["-- \nWang\nACME", "Sent from my iPhone", "從我的 iPhone 傳送", "Get Outlook for Android"]
-)
+    "signature",
+    [
+        "-- \nWang\nACME", "Sent from my iPhone", "從我的 iPhone 傳送", "Get Outlook for Android", "發自我的 iPhone",
+        "來自我的 iPhone", "由我的 iPhone 傳送", "從 Yahoo奇摩電子郵件 傳送", "從 Windows 版郵件傳送", "透過 Gmail 行動版傳送",
+        "取得 Android 版 Outlook", "取得 iOS 版 Outlook<https://aka.ms/o0ukef>", "获取 Outlook for iOS", "发自我的iPhone", "寄自我的 iPad",
+    ],
+)  # fmt: skip
 def test_a_signature_is_no_text(signature):
     assert split_reply(f"Fine.\n\n{signature}\n").text == "Fine."
 
@@ -86,6 +91,11 @@ def test_a_signature_is_no_text(signature):
         "From my side all is fine.",
         "從我的角度看沒問題，請出貨。",
         "傳送自動報價給客戶了嗎？",
+        "來自我的客戶的問題：何時出貨？",
+        "由我的同事下週傳送",
+        "從台中寄出",
+        "透過貨運公司寄出",
+        "取得客戶的同意後再說",
         "On Tuesday the customer wrote:\nplease lower the price\nThat is what I know.",
     ],
 )
