@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant("gateway/decide/thread.py", "incoming.identity.person is None and asks_note(split_commands(reply.text)[0]):", "False:", "an outsider's /note is no discussion", (STAY,)),
     Mutant("gateway/decide/place.py", "        parent = None  # an outsider", "        pass  # an outsider", "an outsider cannot answer what no outsider was shown", (STAY,)),
     Mutant("gateway/decide/place.py", '    return "own" if identity.email in owned else "other"', '    return "own"', "a tag in another's hands grants nothing", (ROWS,)),
-    Mutant("gateway/decide/place.py", '"text": desk.addresses.untagged(incoming.mail.text)[', '"text": incoming.mail.text[', "a notice shows no reader's tag", (STAY,)),
+    Mutant("gateway/decide/place.py", "(text if record else desk.addresses.untagged(incoming.mail.text))[", "(text if record else incoming.mail.text)[", "a notice shows no reader's tag", (STAY,)),
     Mutant("gateway/decide/serve.py", "    return asked or shown or messages.any_note(tx, (*mail.in_reply_to, *mail.references))", "    return asked or shown", "an answer to a note is a note in every thread", (STAY,)),
     Mutant("gateway/decide/serve.py", "    return asked or shown or ", "    return asked or ", "a note handed over once for each recipient is one everywhere", (STAY,)),
     Mutant("gateway/decide/serve.py", "    return bool(ours) or (mail.author is not None and desk.addresses.owns(mail.author.address))", "    return bool(ours)", "our own mail that comes back is dropped", (LOOPS,)),
