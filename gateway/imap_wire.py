@@ -25,7 +25,7 @@ _ANSWER_MAX = 24 * 1024 * 1024  # octets of all answers to one command, with wha
 _LINE_COSTS = 128  # octets that holding a line takes beside its own
 _TAGGED = re.compile(rb"[A-Z]+\d+ (?:OK|NO|BAD)\b")
 STOPPED = aioimaplib.STOP_WAIT_SERVER_PUSH
-FAULTS = (aioimaplib.AioImapException, OSError, ValueError)
+FAULTS = (aioimaplib.AioImapException, OSError, ValueError, RuntimeError)  # the last of a transport that is closed
 
 
 class Wire(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the library has no types

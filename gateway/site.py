@@ -101,10 +101,12 @@ def load(path: Path, *, last_good: bool = False) -> Site:
     """
     problems: list[Problem] = []
     settings: Settings | None = None
+    document: Document | None = None
     now: InForce | None = None
     notes: list[Problem] = []
     try:
-        settings, more = config.load(read(path), path.parent)
+        document = read(path)
+        settings, more = config.load(document, path.parent)
         notes += more
     except Bad as bad:
         problems += bad.problems
@@ -119,12 +121,13 @@ def load(path: Path, *, last_good: bool = False) -> Site:
             notes += bad.problems
         else:
             problems += bad.problems
-    if settings is None or now is None or problems:
+    if settings is None or document is None or now is None or problems:
         raise Bad(problems)
-    if settings.filing is not None:
-        for account in settings.filing.accounts:
-            if account.person not in now.people.by_key:
-                raise Bad([Problem(path.name, 1, 1, f"filing.accounts: unknown person {account.person!r}")])
+    for number, account in enumerate(settings.filing.accounts if settings.filing else ()):
+        if account.person not in now.people.by_key:
+            where = ("filing", "accounts", number, "person")
+            known = f"the people are {', '.join(now.people.by_key)}"
+            raise Bad([document.problem(where, f"unknown person {account.person!r}", known)])
     return Site(settings, now, notes, seen)
 
 

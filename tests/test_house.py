@@ -15,7 +15,7 @@ from jinja2.ext import babel_extract
 from pydantic import BaseModel
 
 from gateway.config import Settings
-from gateway.decide import authorise, execute, inspect, offer, place, quoted
+from gateway.decide import authorise, execute, inspect, offer, place, quoted, sale
 from gateway.notify import answer, buttons, context, notice
 from gateway.people import _File as PeopleFile
 from gateway.records.commands import COMMANDS
@@ -287,7 +287,8 @@ def words_of_code() -> Iterator[tuple[str, str]]:
     yield from (("what a command takes", each.takes) for each in COMMANDS if each.takes)
     yield from (("what a command needs", word) for word in ("WHO", "PERSON, WHO", "SUBTYPE"))
     yield from (
-        ("answers", word) for word in (answer.STANDING, execute._NOTE_TOLD, execute._MADE, "Follow", "Unfollow")
+        ("answers", word)
+        for word in (answer.STANDING, sale.NOTHING, execute._NOTE_TOLD, execute._MADE, "Follow", "Unfollow")
     )
     yield from (("states", state.capitalize()) for kind in BUILT_IN if kind.prefix for state in kind.states)
     yield from (("withheld", why) for why in (inspect.RUNS, inspect.INFECTED, inspect.UNCHECKED))

@@ -1,6 +1,7 @@
 """Row P10: an IMAP server out of its mind costs an error and a bounded time, never memory, never a mail."""
 
 import asyncio
+import base64
 
 import pytest
 
@@ -138,3 +139,20 @@ def test_P10_a_password_that_cannot_be_read_and_one_that_is_refused_are_errors(t
     asyncio.run(ask(wrong))
     asyncio.run(ask(imap.Account("127.0.0.1", dovecot.port, "x", tls=False, password_file=tmp_path / "nowhere")))
     asyncio.run(ask(imap.Account("127.0.0.1", dovecot.port, "x", tls=False, token_command="exit 3")))
+
+
+def test_a_token_is_what_its_command_prints_and_is_shown_as_xoauth2_says():
+    """As Gmail and Microsoft 365 have it: user, and the token as a bearer's, in base64."""
+
+    async def log_in(port):
+        box = await imap.connect(
+            imap.Account("127.0.0.1", port, "gw@example.com", tls=False, token_command="echo ya29.token")
+        )
+        await box.folders()
+        await box.close()
+
+    with HostileImap([]) as server:
+        asyncio.run(log_in(server.port))
+        mechanism, proof = server.proofs[0].split()
+    assert mechanism == "XOAUTH2"
+    assert base64.b64decode(proof) == b"user=gw@example.com\1auth=Bearer ya29.token\1\1"

@@ -87,7 +87,7 @@ def _show(made: Executed, answered: Answered, *, as_json: bool) -> None:
     if as_json:
         done = [{"command": name, "arguments": words} for name, words in made.done]
         shown = {"record": made.record.ref, "state": made.record.state, "done": done, "changes": changes}
-        show_json(shown | {"made": list(made.made), "answers": answered[0]})
+        show_json(shown | {"made": list(made.made), "warning": made.warning, "answers": answered[0]})
         return
     for name, words in made.done:
         if BY_NAME[name].asks:
@@ -95,6 +95,8 @@ def _show(made: Executed, answered: Answered, *, as_json: bool) -> None:
         out.print(f"{made.record.ref}: /{name} {words}".rstrip(), markup=False)
     for change in changes:
         out.print(f"  {change['name']}: {change['old'] or '–'} → {change['new'] or '–'}", markup=False)
+    if made.warning:
+        out.print(f"  {made.warning}", markup=False)
     for ref in made.made:
         out.print(f"  made {ref}", markup=False)
     for section in answered[0]:

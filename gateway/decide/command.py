@@ -222,6 +222,7 @@ def _told(made: Executed) -> dict[str, object]:
         "done": [list(each) for each in made.done],
         "changes": [[change.name, change.old, change.new] for change in made.changes],
         "made": list(made.made),
+        "warning": made.warning,
     }
 
 

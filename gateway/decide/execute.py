@@ -30,7 +30,7 @@ class Executed:
     """What commands did: the record as it stands now, each command with its words, and what changed.
 
     `spoken` is the message in which the text that came along stands already, `posted` are all messages,
-    `made` the references of records that were made, `final` is why it cannot be taken back.
+    `made` the references of records that were made, `final` is why it cannot be taken back, `warning` what its giver should know.
     """
 
     record: Record
@@ -40,6 +40,7 @@ class Executed:
     posted: tuple[int, ...] = ()
     made: tuple[str, ...] = ()
     final: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def _united(record: Record, every: Sequence[Executed]) -> Executed:
         tuple(each for made in every for each in made.posted),
         tuple(each for made in every for each in made.made),
         next((made.final for made in every if made.final), ""),
+        next((made.warning for made in every if made.warning), ""),
     )
 
 
@@ -163,7 +165,7 @@ def _happened(posted: Posted | Refusal, *, spoken: bool) -> Executed | Mistake:
     if isinstance(posted, Refusal):
         return Mistake("", (), posted.problem)
     said = posted.message if spoken else None
-    return Executed(posted.record, (), posted.changes, said, posted.all_messages)
+    return Executed(posted.record, (), posted.changes, said, posted.all_messages, warning=posted.warning)
 
 
 def _take_back(tx: Transaction, desk: Desk, record: Record, giver: Giver, now: int) -> Executed | Mistake:

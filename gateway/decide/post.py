@@ -48,7 +48,7 @@ class Text:
 class Posted:
     """A message that was posted: the record as it stands now, the message's id and Message-ID.
 
-    `assigned` is the message that tells a new salesperson.
+    `assigned` is the message that tells a new salesperson, `warning` what whoever did it should know.
     """
 
     record: Record
@@ -56,6 +56,7 @@ class Posted:
     message_id: str = ""
     changes: tuple[Change, ...] = ()
     assigned: int | None = None
+    warning: str = ""
 
     @property
     def all_messages(self) -> tuple[int, ...]:

@@ -5,12 +5,14 @@ from dataclasses import replace
 from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.mail.address import parse_address
 from gateway.mail.parse import Attachment
-from gateway.records.kinds import DEFAULT_SUBTYPES, QUOTATION, SENT
+from gateway.records.kinds import DEFAULT_SUBTYPES, SENT
 from gateway.records.lifecycle import Change, Edit, Problem, Refusal
 from gateway.records.record import Choice, Party, Record
 from gateway.store import content, followers, messages
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
+
+NOTHING = "No PDF and no amount went along: the customer got the text alone."
 
 
 def send(
@@ -36,8 +38,6 @@ def send(
     attached = any(_is_pdf(each.media_type, each.name) for each in said.attachments)
     old = _latest_pdf(tx, record)
     latest = _latest_pdf(tx, record, _outdated(tx, record, subtype.name))
-    if record.kind == QUOTATION.name and not (attached or latest or record.terms):
-        return Refusal("amount", "", Problem("there is nothing to send yet: attach a PDF, or /set an amount"))
     for email in emails:
         if not (customer or record.customer).owns(email):
             followers.choose(tx, record.id, Choice(email, (*DEFAULT_SUBTYPES, subtype.name), how="added"))
@@ -45,8 +45,10 @@ def send(
         details = replace(said.details, pdf=not latest)
         said = replace(said, attachments=(*said.attachments, *latest), details=details)
     posted = happen(tx, desk, record, subtype, Edit(customer=customer), author, said, now)
-    if isinstance(posted, Refusal) or attached or latest or not old:
+    if isinstance(posted, Refusal) or attached or latest:
         return posted
+    if not old:
+        return posted if record.terms else replace(posted, warning=NOTHING)
     return replace(posted, changes=(*posted.changes, Change("pdf", old[0].name, f"{record.ref}.pdf")))
 
 

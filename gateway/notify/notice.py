@@ -159,6 +159,7 @@ def _context(
         data |= {"inside": bool(each.who), **context.offer(renderer, record, language)}
     if each.kind == "transcript":
         changes = [Change(*change) for change in each.data.get("changes", ())]
+        data["warning"] = words(str(each.data.get("warning", "")))
         data["changes"] = [shown_change(site, renderer, language, change) for change in changes]
         data |= _mistake(addresses, kinds, words, language, each, record)
         may = record is not None and person is not None and person.entitled and data["what"] in ("created", "done")

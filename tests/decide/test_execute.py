@@ -168,8 +168,8 @@ def test_send_needs_a_customer_and_takes_one_from_the_command(made):
     made.announce("quotation.created", title="empty", salesperson="a", actor="a", team="sales")
     to = f"s00002@{D}"
     assert made.write(A, to, "/send") == ("done", "mistake")
-    assert made.write(A, to, "/send new@buyer.example") == ("done", "mistake")  # nothing is offered yet
     made.write(A, to, "/set 金額 12萬元\n/send new@buyer.example")
+    assert record(made, "S00002").fields["amount"] == "120000"
     assert record(made, "S00002").customer.emails == ("new@buyer.example",)
     assert [each.to for each in made.sent() if "new@buyer.example" in each.to] == ["new@buyer.example"]
 

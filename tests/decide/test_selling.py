@@ -111,12 +111,13 @@ def test_a_pdf_that_was_sent_with_another_amount_is_not_sent_again(made):
     assert offered(made)[-1] == ["better.pdf"]
 
 
-def test_nothing_is_no_offer(made):
+def test_who_sends_nothing_is_warned(made):
     made.announce(title="desks", salesperson="a", actor="a", team="sales", customer={"email": WANG})
-    assert made.write(A, f"s00002@{D}", "/send") == ("done", "mistake")
-    assert record(made, "S00002").state == "draft"
-    assert made.take(pdf_mail(f"s00002@{D}", "/send", "offer.pdf", "one"), f"s00002@{D}", peer="192.0.2.1",
-                     return_path=A)[0] == "posted"  # fmt: skip
+    made.write(A, f"s00002@{D}", "/send\n\nhere it is")
+    assert record(made, "S00002").state == "sent"
+    assert "客戶只收到文字" in told(made, A, "transcript")[-1].text
+    made.write(A, S, "/send")
+    assert "客戶只收到文字" not in told(made, A, "transcript")[-1].text
 
 
 def test_an_extra_address_is_written_to_in_the_customers_language(made):

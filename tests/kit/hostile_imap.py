@@ -53,6 +53,7 @@ class HostileImap:
         self.port = 0
         self.octets_sent = self.connections = self.misbehaved = 0
         self.commands: list[str] = []
+        self.proofs: list[str] = []  # what AUTHENTICATE was given
         self.errors: list[BaseException] = []  # our own mistakes
         self.sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -131,6 +131,7 @@ class Session:
         if len(words) < 2:
             self.line("+ ")
             await self.reader.readuntil(b"\n")
+        self.server.proofs.append(" ".join(words))
         return await self.login(words)
 
     async def logout(self, _: list[str]) -> None:

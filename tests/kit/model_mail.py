@@ -211,8 +211,6 @@ class Office:
         origins, _ = TRANSITIONS[event]
         if name in ("send", "validate"):
             self._addresses(words, event)
-            if thing.kind == "quotation" and thing.terms is None:
-                raise Mistake
         if thing.state not in origins:
             raise Mistake
         if name == "stage":

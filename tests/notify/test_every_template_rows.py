@@ -67,7 +67,7 @@ def values() -> dict[str, object]:
         **dict.fromkeys(words, WORD),
         **{each: [WORD, WORD] for each in ("attachments", "left_out", "withheld", "others", "added", "nearest", "outside", "problems")},
         "what": "accept", "record_kind": "quotation", "subtype": "discussion", "customer": False, "note": False, "goes_to_customer": True, "inside": True,
-        "lines": [line, line], "changes": [change, {**change, "old": ""}], "buttons": [button, button], "items": [item, item], "item": {**item, "commands": [WORD, WORD]},
+        "lines": [line, line], "warning": WORD, "changes": [change, {**change, "old": ""}], "buttons": [button, button], "items": [item, item], "item": {**item, "commands": [WORD, WORD]},
         "done": [["note", ""], ["follow", WORD], ["follow", ""], ["unfollow", WORD], [WORD, WORD]], "made": [{"ref": WORD, "alias": WORD}],
         "offers": [{"link": WORD, "text": WORD, "cut": True, "address": WORD}], "sections": [{"title": WORD, "hint": WORD, "rows": [row, row]}, {"title": WORD, "hint": "", "rows": []}],
     }  # fmt: skip
