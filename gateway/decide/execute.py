@@ -30,7 +30,8 @@ class Executed:
     """What commands did: the record as it stands now, each command with its words, and what changed.
 
     `spoken` is the message in which the text that came along stands already, `posted` are all messages,
-    `made` the references of records that were made, `final` is why it cannot be taken back, `warning` what its giver should know.
+    `made` the references of records that were made, `final` is why it cannot be taken back, `warning` what its giver
+    should know.
     """
 
     record: Record
