@@ -244,27 +244,34 @@ def test_a_card_moved_to_another_stage_changes_it_and_is_replaced(office):
     ]
 
 
-def test_an_inbox_keeps_what_is_starred_or_unread_and_clears_the_rest(tmp_path, server):
+@pytest.fixture
+def with_inbox(tmp_path, server):
+    """An office whose assistant reads in her mail client's folders alone."""
     office = Office(tmp_path / "office", server)
     people = office.node.site / "people.yaml"
     text = people.read_text("utf-8")
     people.write_text(text.replace("name: 賈小姐", "name: 賈小姐\n    delivery: inbox"), "utf-8")
     with office.node:
-        ref = office.quotation()
-        for n in range(2):
-            office.announce("message", ref=ref, body=f"line {n}", actor="b")
-        until(lambda: len(office.mails("chia", "Replygate/Inbox")) == 3, "the inbox")
-        assert not (office.node.site / "var" / "mail" / "chia@example.com").exists()
-        with office.client("chia") as client:
-            client.select_folder("Replygate/Inbox")
-            first, second, _ = client.search()
-            client.add_flags([first, second], [b"\\Seen"])
-            client.add_flags([first], [b"\\Flagged"])
-        until(lambda: len(office.mails("chia", "Replygate/Inbox")) == 2, "the tidying")
-        with office.client("chia") as client:
-            client.select_folder("Replygate/Inbox")
-            assert second not in client.search()
-        assert len(office.mails("chia", f"Replygate/Quotations/{ref}")) == 3
+        yield office
+
+
+def test_an_inbox_keeps_what_is_starred_or_unread_and_clears_the_rest(with_inbox):
+    office = with_inbox
+    ref = office.quotation()
+    for n in range(2):
+        office.announce("message", ref=ref, body=f"line {n}", actor="b")
+    until(lambda: len(office.mails("chia", "Replygate/Inbox")) == 3, "the inbox")
+    assert not (office.node.site / "var" / "mail" / "chia@example.com").exists()
+    with office.client("chia") as client:
+        client.select_folder("Replygate/Inbox")
+        first, second, _ = client.search()
+        client.add_flags([first, second], [b"\\Seen"])
+        client.add_flags([first], [b"\\Flagged"])
+    until(lambda: len(office.mails("chia", "Replygate/Inbox")) == 2, "the tidying")
+    with office.client("chia") as client:
+        client.select_folder("Replygate/Inbox")
+        assert second not in client.search()
+    assert len(office.mails("chia", f"Replygate/Quotations/{ref}")) == 3
 
 
 def test_an_answer_from_the_folder_works_like_an_answer_to_the_mail(office):
@@ -312,21 +319,17 @@ def test_a_full_account_delays_nobody_else_and_is_caught_up_with(office, server)
     until(lambda: not health()["error"], "all well")
 
 
-def test_a_full_account_is_tidied_and_then_has_room(tmp_path, server):
-    office = Office(tmp_path / "office", server)
-    people = office.node.site / "people.yaml"
-    text = people.read_text("utf-8")
-    people.write_text(text.replace("name: 賈小姐", "name: 賈小姐\n    delivery: inbox"), "utf-8")
-    with office.node:
-        ref = office.quotation()
-        until(lambda: office.mails("chia", "Replygate/Inbox"), "the inbox")
-        server.set_quota("chia", 1)
-        office.lead()  # its card finds no room
-        with office.client("chia") as client:
-            client.select_folder("Replygate/Inbox")
-            client.add_flags(client.search(), [b"\\Seen"])
-        until(lambda: not office.mails("chia", "Replygate/Inbox"), "the tidying")
-        assert len(office.mails("chia", f"Replygate/Quotations/{ref}")) == 1
+def test_a_full_account_is_tidied_and_then_has_room(with_inbox, server):
+    office = with_inbox
+    ref = office.quotation()
+    until(lambda: office.mails("chia", "Replygate/Inbox"), "the inbox")
+    server.set_quota("chia", 1)
+    office.lead()  # its card finds no room
+    with office.client("chia") as client:
+        client.select_folder("Replygate/Inbox")
+        client.add_flags(client.search(), [b"\\Seen"])
+    until(lambda: not office.mails("chia", "Replygate/Inbox"), "the tidying")
+    assert len(office.mails("chia", f"Replygate/Quotations/{ref}")) == 1
 
 
 def test_two_people_who_move_at_once_end_in_one_state_that_both_see(tmp_path, server):
