@@ -7,7 +7,6 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from gateway.decide.post import Desk
 from gateway.mail.address import parse_address
@@ -15,7 +14,7 @@ from gateway.mail.header import one_line
 from gateway.people import Person
 from gateway.records import commands
 from gateway.records.commands import Command
-from gateway.records.conditions import day, number
+from gateway.records.conditions import amount, day
 from gateway.records.kinds import Subtype, matches
 from gateway.records.lifecycle import STAGE, VALID_UNTIL, Edit, Problem
 from gateway.records.record import CUSTOMER, TITLE_MAX
@@ -23,7 +22,6 @@ from gateway.rules import Team
 
 _VALUE_MAX = 500  # characters
 _COLON = re.compile(r"[:：=]")
-_TEN_THOUSANDS = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)萬")
 _PLACEHOLDERS = frozenset({"reason", "原因"})  # what a button leaves for its author to write over
 _TEAM_WORDS = ("team:", "團隊:")  # what says that a choice stands for a team's records
 _EVERY_TEAM = frozenset({"", "*", "all", "全部"})
@@ -158,25 +156,15 @@ def _set(words: tuple[str, ...]) -> Edit | Mistake:
     if value == "-":
         return Edit(fields={name: None})
     if name == "amount":
-        amount = _amount(value)
-        if not amount:
+        if not amount(value):
             return Mistake("", problem=Problem("{} is no amount", (value,)), instead=(f"/set {words[0]} 120000",))
-        return Edit(fields={name: amount})
+        return Edit(fields={name: amount(value)})
     if name == VALID_UNTIL:
         if not day(value):
             problem = Problem("{} is no day; write one like 2026-12-31", (value,))
             return Mistake("", problem=problem, instead=(f"/set {words[0]} 2026-12-31",))
         return Edit(fields={name: day(value)})
     return Edit(fields={name: value})
-
-
-def _amount(value: str) -> str:
-    """Return an amount as a number, its commas and currency aside: `NT$120,000`, `12萬元`; "" where it is none."""
-    bare = value.upper().replace(",", "").replace("，", "").removeprefix("NT").removeprefix("$").strip()
-    bare = bare.removesuffix("元").strip()
-    if (found := _TEN_THOUSANDS.fullmatch(bare)) is not None:
-        bare = f"{Decimal(found[1]) * 10_000:f}".partition(".")[0]
-    return bare if number(bare) is not None else ""
 
 
 def _known(word: str, known: Iterable[str], problem: str, made: Callable[[str], Edit]) -> Edit | Mistake:

@@ -7,12 +7,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.records.conditions import day
+from gateway.records.conditions import amount, day
 from gateway.records.kinds import Subtype
 from gateway.records.record import Line, Party, Record
 
 STAGE = "stage"
 VALID_UNTIL = "valid_until"
+AMOUNT = "amount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,9 @@ def _merged(fields: Mapping[str, str], edit: Mapping[str, str | None]) -> dict[s
 
 
 def _written(name: str, value: str) -> str:
-    """Return a value as it is kept: a day in one form, whatever form it was given in."""
-    return (day(value) or value) if name == VALID_UNTIL else value
+    """Return a value as it is kept: a day and an amount in one form, whatever form they were given in."""
+    read = {VALID_UNTIL: day, AMOUNT: amount}.get(name)
+    return (read(value) if read else "") or value
 
 
 def differences(old: Record, new: Record) -> tuple[Change, ...]:

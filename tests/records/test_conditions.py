@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.records.conditions import Condition, number, parse_condition
+from gateway.records.conditions import Condition, amount, day, number, parse_condition
 
 TABLE = [
     ("amount >= 100000", {"amount": "120000.00"}, True),
@@ -102,3 +102,22 @@ def test_judging_never_raises(have, operator, value):
     except ValueError:
         return
     condition.failing({"x": have})
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("120000", "120000"), ("NT$120,000", "120000"), ("１２萬元", "120000"), ("1.25萬", "12500"), ("$5.50", "5.50"),
+     ("十二萬", ""), ("USD 5", ""), ("", ""), ("萬", ""), ("-5", "-5")],
+)  # fmt: skip
+def test_an_amount_is_read_as_people_write_it(text, read):
+    assert amount(text) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("2026-11-20", "2026-11-20"), ("2026/1/2", "2026-01-02"), ("2026年1月2日", "2026-01-02"), ("115/11/20", "2026-11-20"),
+     ("民國115年11月20日", "2026-11-20"), ("２０２６／１１／２０", "2026-11-20"), ("2026-11-20T10:00:00Z", "2026-11-20"),
+     ("2026-02-30", ""), ("next week", ""), ("20/11/2026", ""), ("", "")],
+)  # fmt: skip
+def test_a_day_is_read_as_people_write_it(text, read):
+    assert day(text) == read
