@@ -124,7 +124,10 @@ def build(
         "author": _with_address(site, message),
         "text": message.text or (about.text if about else ""),
         "note": message.subtype == "note",
-        "changes": [shown_change(site, renderer, language, each) for each in (*changes, *_facts(told, inside=inside))],
+        "changes": [
+            shown_change(site, renderer, language, each, inside=inside)
+            for each in (*changes, *_facts(told, inside=inside))
+        ],
         "stage": record.fields.get("stage", "")[:FIELD_SHOWN_MAX],
         "lost_reason": record.fields.get("reason", "")[:FIELD_SHOWN_MAX] if inside else "",
         "salesperson": _name(site, record.salesperson),
@@ -243,8 +246,10 @@ def _is_shown(change: Change, subtype: Subtype, *, inside: bool) -> bool:
     return inside or change.name in ("amount", "valid_until")
 
 
-def shown_change(site: Site, renderer: Renderer, language: str, change: Change) -> dict[str, Value]:
-    """Return a change as people read it: what it is called, and both values."""
+def shown_change(
+    site: Site, renderer: Renderer, language: str, change: Change, *, inside: bool = True
+) -> dict[str, Value]:
+    """Return a change as people read it: what it is called, and both values; those outside read no former one."""
     words = renderer.words(language)
     label = words(_SHOWN_FIELDS[change.name]) if change.name in _SHOWN_FIELDS else change.name
     values = [change.old, change.new]
@@ -256,7 +261,8 @@ def shown_change(site: Site, renderer: Renderer, language: str, change: Change) 
         values = [site.rules.teams[value].name if value in site.rules.teams else value for value in values]
     elif change.name == "amount":
         values = [_money(renderer, language, value, "") for value in values]
-    return {"label": label, "old": values[0][:FIELD_SHOWN_MAX], "new": values[1][:FIELD_SHOWN_MAX]}
+    old, new = (value[:FIELD_SHOWN_MAX] for value in values)
+    return {"label": label, "old": old if inside else "", "new": new}
 
 
 def said_of(kinds: Kinds, words: Callable[[str], str], language: str, word: str) -> str:
