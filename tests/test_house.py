@@ -125,7 +125,6 @@ def test_every_rfc_that_is_cited_is_listed(path):
 
 
 def commands() -> list[str]:
-    from gateway.cli import demo, keys, mails, records, site, status  # noqa: F401
     from gateway.cli.app import app
 
     def walk(of, prefix: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, AsJson, app, fail, load_site, opened, operator, out, say, show_json, show_table
+from gateway.cli.app import NO, AsJson, fail, load_site, opened, operator, out, say, show_json, show_table
 from gateway.keyring import KEPT_DAYS, read_keys, rotate
 from gateway.keyring import load_keys as load_tag_keys
 from gateway.site import Site
@@ -20,8 +20,6 @@ from gateway.worker import now_ms
 PASSWORD_MIN = 8  # characters
 user = App(name="user", help="People who may log in to the submission port.")
 tag = App(name="tag", help="The keys of the tags in our addresses.")
-app.command(user)
-app.command(tag)
 
 
 def _users_file(site: Site) -> Path:

@@ -22,7 +22,6 @@ from rich.table import Table
 import gateway
 from gateway import maillog
 from gateway.alias import Addresses
-from gateway.decide.post import Desk
 from gateway.document import Bad
 from gateway.keyring import load_keys
 from gateway.site import Site, load
@@ -38,6 +37,17 @@ app = App(
     version=gateway.__version__,
     help_format="plaintext",
 )
+# Where each command stands: only the file of the one that is given is imported.
+_COMMANDS = {
+    "announce": "events:announce_events", "audit": "lists:audit", "block": "lists:block", "check": "site:check",
+    "demo": "demo:demo", "dkim": "keys:dkim", "do": "commands:carry_out", "explain": "records:explain",
+    "follow": "records:follow", "held": "mails:held", "init": "site:init", "migrate": "site:migrate",
+    "outbox": "mails:outbox", "record": "records:record", "serve": "site:serve", "status": "status:status",
+    "suppression": "lists:suppression", "tag": "access:tag", "try": "trial:try_mails", "unfollow": "records:unfollow",
+    "user": "access:user",
+}  # fmt: skip
+for _name, _at in _COMMANDS.items():
+    app.command(f"gateway.cli.{_at}", name=_name)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="One JSON document on stdout.")]
@@ -51,11 +61,6 @@ class Open:
     store: Store
     addresses: Addresses
 
-    @property
-    def desk(self) -> Desk:
-        """What deciding needs to know."""
-        return Desk(self.site, self.addresses)
-
 
 @app.meta.default
 def _launch(
@@ -68,22 +73,12 @@ def _launch(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its status."""
-    # Every command is registered by importing its file.
-    from gateway.cli import (  # noqa: F401, PLC0415 (importing registers)
-        access,
-        commands,
-        demo,
-        keys,
-        lists,
-        mails,
-        records,
-        site,
-        status,
-        trial,
-    )
-
+    given = sys.argv[1:] if arguments is None else arguments
+    if not _COMMANDS.keys() & set(given) and "--version" not in given:
+        for name in _COMMANDS:  # their list shows what each says of itself
+            app[name]
     try:
-        app.meta(arguments, exit_on_error=False, print_error=True)
+        app.meta(given, exit_on_error=False, print_error=True)
     except CycloptsError:
         sys.exit(USAGE)
     except Bad as bad:

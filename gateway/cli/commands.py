@@ -5,9 +5,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from gateway.cli.app import NO, REFUSED, AsJson, Open, app, fail, opened, out, say, show_json
+from gateway.cli.app import NO, REFUSED, AsJson, Open, fail, opened, out, say, show_json
 from gateway.decide.execute import Executed, Giver, execute
 from gateway.decide.meant import Mistake
+from gateway.decide.post import Desk
 from gateway.node import make_renderer
 from gateway.notify.answer import Asked, Section, sections
 from gateway.notify.compose import Part
@@ -21,7 +22,6 @@ from gateway.worker import now_ms
 Answered = tuple[list[Section], list[Part]]
 
 
-@app.command(name="do")
 def carry_out(
     ref: str,
     /,
@@ -45,7 +45,7 @@ def carry_out(
         if twice and not yes:
             fail(f"{', '.join(twice)} asks for a second yes: say --yes", REFUSED)
         giver = Giver(Author(person.key, person.name, person.email[0]), person.key, "the command line")
-        made = execute(tx, site.desk, record, given, giver, now_ms())
+        made = execute(tx, Desk(site.site, site.addresses), record, given, giver, now_ms())
         answered = _answered(tx, site, person, made)
         site.store.wake_others(tx)
     if isinstance(made, Mistake):
@@ -79,7 +79,7 @@ def _answered(tx: Transaction, site: Open, person: Person, made: Executed | Mist
         return [], []
     names = [name for name, _ in made.done if BY_NAME[name].asks]
     asked = Asked(names, person, site.site.language(person.language), made.record)
-    return sections(tx, site.site, site.desk.addresses, make_renderer(site.site.settings), asked)
+    return sections(tx, site.site, site.addresses, make_renderer(site.site.settings), asked)
 
 
 def _show(made: Executed, answered: Answered, *, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from rich.panel import Panel
 from rich.text import Text
 
-from gateway.cli.app import NO, app, fail, out
+from gateway.cli.app import NO, fail, out
 from gateway.cli.site import write_example
 from gateway.config import load as load_settings
 from gateway.document import read
@@ -120,7 +120,6 @@ class _Play:
         self.mail(reader, str(mail["Reply-To"]), str(mail["Subject"]), text + quoted, mail)
 
 
-@app.command
 def demo(
     *, keep: Annotated[Path | None, Parameter(help="A new folder for the site; default: a temporary one.")] = None
 ) -> None:

@@ -6,11 +6,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, USAGE, AsJson, app, fail, load_site, out, say, show_json
+from gateway.cli.app import NO, USAGE, AsJson, fail, load_site, out, say, show_json
 from gateway.config import SELECTOR
 
 dkim = App(name="dkim", help="DKIM keys.")
-app.command(dkim)
 _TXT_MAX = 255  # octets of one string in a TXT record (RFC 1035 §3.3)
 
 

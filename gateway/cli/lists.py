@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, AsJson, app, fail, iso, opened, operator, out, say, show_json, show_table
+from gateway.cli.app import NO, AsJson, fail, iso, opened, operator, out, say, show_json, show_table
 from gateway.mail.address import parse_address
 from gateway.store import audit as store_audit
 from gateway.store import suppressed
@@ -15,9 +15,6 @@ from gateway.worker import now_ms
 suppression = App(name="suppression", help="Addresses we no longer send to.")
 block = App(name="block", help="Outsiders whose mail is refused, quietly.")
 audit = App(name="audit", help="The audit log: who decided what.")
-app.command(suppression)
-app.command(block)
-app.command(audit)
 
 
 def _email(text: str) -> str:

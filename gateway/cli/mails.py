@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from gateway.alias import HeldAddress, ReturnPath
-from gateway.cli.app import NO, AsJson, Open, app, fail, iso, opened, operator, out, show_json, show_table
+from gateway.cli.app import NO, AsJson, Open, fail, iso, opened, operator, out, show_json, show_table
 from gateway.decide.held import decide
 from gateway.decide.route import Nowhere, route
 from gateway.mail.parse import parse
@@ -24,8 +24,6 @@ STATES = ("queued", "deferred", "sent", "failed", "expired", "suppressed")
 Filing = Annotated[bool, Parameter(negative="", help="What is filed into folders instead of what is sent.")]
 held = App(name="held", help="Mails kept for a person: by policy (held) or by a fault (shunted).")
 outbox = App(name="outbox", help="Deliveries and their attempts.")
-app.command(held)
-app.command(outbox)
 
 
 @held.command(name="list")

@@ -1,15 +1,12 @@
 """announce, record, follow, unfollow, explain: records and who follows them."""
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, REFUSED, AsJson, Open, app, fail, iso, opened, operator, out, say, show_json, show_table
-from gateway.decide.announce import Problem, Refused, parse_event, take
+from gateway.cli.app import NO, AsJson, Open, fail, iso, opened, operator, out, show_json, show_table
 from gateway.following import Follower, followers
 from gateway.mail.address import parse_address
 from gateway.notify.recipients import choose
@@ -22,62 +19,7 @@ from gateway.store.messages import Author, Details, Message
 from gateway.store.session import Transaction
 from gateway.worker import now_ms
 
-_OCTETS_MAX = 64 * 1024 * 1024
 record = App(name="record", help="Records and their threads.")
-app.command(record)
-
-
-@app.command(name="announce")
-def announce_events(file: Path | None = None, /) -> None:
-    """Take one or more events, from FILE or stdin, and print one JSON line for each."""
-    text = _read_events(file)
-    folder = file.parent if file else Path()
-    refused = False
-    with opened() as site:
-        for given in _events(text):
-            answer = _announce_one(site, given, folder)
-            refused |= "error" in answer
-            sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
-            sys.stdout.flush()
-    if refused:
-        sys.exit(REFUSED)
-
-
-def _read_events(file: Path | None) -> str:
-    try:
-        octets = file.read_bytes() if file else sys.stdin.buffer.read(_OCTETS_MAX + 1)
-        if len(octets) > _OCTETS_MAX:
-            fail("more than 64 MiB of events; announce them in parts", REFUSED)
-        return octets.decode("utf-8-sig")
-    except OSError as error:
-        fail(f"{file}: cannot be read: {error.strerror}", NO)
-    except UnicodeDecodeError:
-        fail("the events are not UTF-8", REFUSED)
-
-
-def _events(text: str) -> Iterator[object]:
-    """Give one event a line, or the one document (an object, or a list of them) that the text is."""
-    try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError):
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    yield Refused((Problem(f"line {number}", line.strip()[:200], f"is no JSON: {error}"),))
-        return
-    yield from whole if isinstance(whole, list) else [whole]
-
-
-def _announce_one(site: Open, given: object, folder: Path) -> dict[str, Any]:
-    event = given if isinstance(given, Refused) else parse_event(given)
-    answer = event if isinstance(event, Refused) else take(site.store, site.desk, event, folder, now_ms())
-    if not isinstance(answer, Refused):
-        return answer
-    for problem in answer.problems:
-        say(f"{problem.field}: {problem.value!r}: {problem.problem}")
-    return {"error": [{"field": p.field, "value": p.value, "problem": p.problem} for p in answer.problems]}
 
 
 @record.command(name="list")
@@ -235,7 +177,6 @@ def _print_record(shown: dict[str, Any]) -> None:
             out.print(f"  → {heard['who']} <{heard['email']}>: {heard['why']}", style="dim", markup=False)
 
 
-@app.command
 def follow(ref: str, who: str, /, *subtypes: str) -> None:
     """Let WHO (a person, group:TEAM, customer or an address) follow REF: Discussions, or SUBTYPES."""
     with opened() as site, site.store.write() as tx:
@@ -247,7 +188,6 @@ def follow(ref: str, who: str, /, *subtypes: str) -> None:
     out.print(f"{who} follows {found.ref}: {', '.join(subtypes or DEFAULT_SUBTYPES)}", markup=False)
 
 
-@app.command
 def unfollow(ref: str, who: str, /, *subtypes: str) -> None:
     """Let WHO no longer hear of REF: of anything, or of SUBTYPES."""
     with opened() as site, site.store.write() as tx:
@@ -281,7 +221,6 @@ def _check_subtypes(site: Open, found: Record, subtypes: Sequence[str]) -> None:
             fail(f"unknown subtype {pattern!r}; a {found.kind} has {', '.join(known)}", NO)
 
 
-@app.command
 def explain(
     ref: str, event: str, /, *, actor: Annotated[str, Parameter(help="Who would do it.")] = "", as_json: AsJson = False
 ) -> None:

@@ -8,14 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gateway import bundled, maillog
-from gateway.cli.app import NO, app, fail, load_site, out, say
+from gateway.cli.app import NO, fail, load_site, out, say
 from gateway.store import schema
 from gateway.store.session import open_store
 
 _FILES = ("gateway.yaml", "people.yaml", "rules.yaml")
 
 
-@app.command
 def init(
     directory: Path,
     /,
@@ -42,7 +41,6 @@ def write_example(directory: Path, *, local: bool) -> None:
         (directory / name).write_text(source.read_text("utf-8"), "utf-8")
 
 
-@app.command
 def check() -> None:
     """Read the whole configuration and print every problem as FILE:LINE:COLUMN, with the mend."""
     site = load_site()
@@ -51,7 +49,6 @@ def check() -> None:
     out.print("No problems.")
 
 
-@app.command
 def serve(*, log: Annotated[str, Parameter(help="debug, info, warning or error")] = "info") -> None:
     """Run a node until SIGTERM or SIGINT; SIGHUP, or a changed file, reloads people and rules."""
     if log not in ("debug", "info", "warning", "error"):
@@ -77,7 +74,6 @@ def serve(*, log: Annotated[str, Parameter(help="debug, info, warning or error")
         fail(str(error), NO)
 
 
-@app.command
 def migrate() -> None:
     """Bring the store's schema up to date."""
     site = load_site()

@@ -4,7 +4,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from gateway.cli.app import NO, AsJson, app, iso, opened, out, show_json
+from gateway.cli.app import NO, AsJson, iso, opened, out, show_json
 from gateway.imap import attended
 from gateway.store import mailboxes
 from gateway.store import status as store_status
@@ -14,7 +14,6 @@ from gateway.worker import now_ms
 STUCK_S = 900  # seconds something may wait before it counts as stuck
 
 
-@app.command
 def status(*, as_json: AsJson = False) -> None:
     """Show counts and ages of everything waiting; exit 1 when something is stuck."""
     with opened() as site, site.store.read() as tx:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from gateway.arrive.crowd import inside
-from gateway.cli.app import NO, USAGE, Open, app, fail, opened, out
+from gateway.cli.app import NO, USAGE, Open, fail, opened, out
+from gateway.decide.post import Desk
 from gateway.decide.read import Read, Reader
 from gateway.decide.resolver import Resolver
 from gateway.decide.route import Nowhere, route
@@ -33,7 +34,6 @@ _DISPOSITIONS = {"posted": "accept", "done": "accept", "held": "hold", "refused"
 _TO_FIELDS = ("x-original-to", "delivered-to", "envelope-to")
 
 
-@app.command(name="try")
 def try_mails(
     *files: Path,
     to: Annotated[list[str] | None, Parameter(help="Addresses it comes to; default: ours in To and Cc.")] = None,
@@ -125,7 +125,7 @@ def _decided(tx: Transaction, site: Open, read: Read, received: Received) -> dic
     (made,) = arrivals.keep_many(tx, [received])
     (arrival,) = arrivals.load(tx, [Claim(made, 0, 1)])
     try:
-        outcomes = decide(tx, site.desk, Read(arrival, read.mail, read.identity, read.inspection))
+        outcomes = decide(tx, Desk(site.site, site.addresses), Read(arrival, read.mail, read.identity, read.inspection))
     except Exception as error:  # noqa: BLE001 (what would be shunted is said so)
         return {"disposition": "shunt", "reason": f"{type(error).__name__}: {error}"}
     outcome = next((each for each in outcomes if each.cause != "same record"), outcomes[0])
