@@ -101,7 +101,7 @@ class Node:
             found = self.waiting()
             if not any(found.values()):
                 return
-            time.sleep(0.02)  # polls; how long it takes decides nothing
+            time.sleep(0.05)  # polls; how long it takes decides nothing
         raise TimeoutError(f"still waiting: {found}")
 
     def waiting(self) -> dict[str, int]:

@@ -244,9 +244,8 @@ class Story:
     def collect(self) -> list[Got]:
         """Wait until the node is quiet; return what the sink took since the last time."""
         self.node.quiet()
-        new = [read(mail) for mail in self.sink.mails[self.seen :]]
+        new = self.everything()[self.seen :]
         self.seen += len(new)
-        self.got += new
         return new
 
     def fill(self, text: str) -> str:
@@ -254,7 +253,7 @@ class Story:
         text = text.replace("{now}", email.utils.formatdate())
         if not _WORD.search(text):
             return text
-        self.collect_quietly()
+        self.node.quiet()
 
         def word(match: re.Match[str]) -> str:
             last = [got for got in self.everything() if got.to == match[2]]
@@ -282,11 +281,9 @@ class Story:
 
         return _WORD.sub(word, text)
 
-    def collect_quietly(self) -> None:
-        self.node.quiet()
-
     def everything(self) -> list[Got]:
-        return [read(mail) for mail in self.sink.mails]
+        self.got += [read(mail) for mail in self.sink.mails[len(self.got) :]]
+        return self.got
 
 
 def read(mail: Received) -> Got:

@@ -75,7 +75,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=6).map("".join))
 def test_C07_a_name_is_one_line_without_a_path_and_reads_back_as_it_was_sent(name):
     shown = file_name(name)

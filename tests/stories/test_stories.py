@@ -9,8 +9,14 @@ from tests.kit.story import play
 STORIES = sorted(path for path in Path(__file__).parent.iterdir() if path.is_dir() and path.name[0].isdigit())
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda path: path.name)
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_story(story, kind, tmp_path, request):
-    url = request.getfixturevalue("postgresql_url") if kind == "postgresql" else ""
-    play(story, tmp_path / "site", url)
+pytestmark = pytest.mark.parametrize("story", STORIES, ids=lambda path: path.name)
+
+
+class TestOnSqlite:
+    def test_story(self, story, tmp_path):
+        play(story, tmp_path / "site")
+
+
+class TestOnPostgresql:
+    def test_story(self, story, tmp_path, postgresql_url):
+        play(story, tmp_path / "site", postgresql_url)
