@@ -287,7 +287,15 @@ def words_of_code() -> Iterator[tuple[str, str]]:
     yield from (("what a command needs", word) for word in ("WHO", "PERSON, WHO", "SUBTYPE"))
     yield from (
         ("answers", word)
-        for word in (answer.STANDING, sale.NOTHING, execute._NOTE_TOLD, execute._MADE, "Follow", "Unfollow")
+        for word in (
+            answer.STANDING,
+            sale.NOTHING,
+            execute.UNHEARD,
+            execute._NOTE_TOLD,
+            execute._MADE,
+            "Follow",
+            "Unfollow",
+        )
     )
     yield from (("states", state.capitalize()) for kind in BUILT_IN if kind.prefix for state in kind.states)
     yield from (("withheld", why) for why in (inspect.RUNS, inspect.INFECTED, inspect.UNCHECKED))

@@ -23,6 +23,7 @@ from gateway.store.session import Transaction
 
 _NOTE_TOLD = "a note was told to those inside"
 _MADE = "another record was made of it"
+UNHEARD = "Nobody outside hears of what is internal: they will get no mail by this choice."
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,9 @@ def _follow(
         return chosen
     if without:
         followers.choose(tx, record.id, Choice(who, without=chosen or EVERYTHING))
-    else:
-        followers.choose(tx, record.id, Choice(who, chosen or DEFAULT_SUBTYPES))
-    return Executed(record)
+        return Executed(record)
+    followers.choose(tx, record.id, Choice(who, chosen or DEFAULT_SUBTYPES))
+    internal = [each.name for each in desk.site.rules.kinds.of_record(record.kind) if each.internal]
+    outside = who not in desk.site.people.by_key and not who.startswith("group:")
+    unheard = outside and bool(chosen) and set(chosen) <= set(internal)
+    return Executed(record, warning=UNHEARD if unheard else "")

@@ -213,3 +213,13 @@ def test_a_reason_left_as_the_button_wrote_it_is_none(made):
 def test_a_transcript_holds_what_may_be_done_next(made):
     made.write(A, S, "/set amount 5")
     assert f"s00001-send@{D}" in told(made, A, "transcript")[-1].text
+
+
+# ---- what comes of a choice for somebody outside
+
+
+@pytest.mark.parametrize(("words", "warned"), [("note", True), ("note discussion", False), ("", False)])
+def test_who_adds_a_customer_to_what_is_internal_reads_that_nothing_comes_of_it(made, words, warned):
+    assert made.write(A, S, f"/add {EVE} {words}".strip()) == ("done", "command")
+    (transcript,) = told(made, A, "transcript")
+    assert ("內部事項不會通知外部人員" in transcript.text) is warned
