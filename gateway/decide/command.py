@@ -44,6 +44,8 @@ from gateway.store.messages import Author
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
+HIDDEN_NOTE = Mistake("/note", problem=Problem("it must stand in the first line"), instead=("/note",))
+
 
 def note_words(given: Sequence[Given]) -> list[str]:
     """Return what stands behind `/note` on its line: it is part of the note."""
@@ -53,7 +55,7 @@ def note_words(given: Sequence[Given]) -> list[str]:
 def mistake(desk: Desk, where: Place, given: Sequence[Given], text: str) -> Mistake | None:
     """Return the first command nobody knows, or a note that `text` hides, or None."""
     if not asks_note(given) and where.action != NOTE.name and may_mean_note(text):
-        return Mistake("/note", ("/note", "/備註"), instead=("/note",))
+        return HIDDEN_NOTE
     wrong = next((each for each in given if each.command is None), None)
     kinds = desk.site.rules.kinds
     return unknown(wrong, lambda each: fits(each, where.record, kinds)) if wrong else None
@@ -69,7 +71,9 @@ def refuse(
     lines = [each.line for each in given]
     mended = [_mended(lines, wrong.given, line) for line in wrong.instead]
     instead = ["\n".join([*each, *([""] if text.strip() else []), text]).strip() for each in mended]
-    _answer(tx, incoming, where.record.id, "mistake", _wrong(wrong, instead))
+    # What was to stay inside stays there when it is sent again, or answered.
+    note = incoming.note or where.action == NOTE.name or asks_note(given) or wrong is HIDDEN_NOTE
+    _answer(tx, incoming, where.record.id, "mistake", {**_wrong(wrong, instead), "note": note})
     return Settled("done", "mistake", f"{wrong.given} is no command here; nothing was done", where.record.id)
 
 

@@ -106,6 +106,9 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
         return Mistake(given.line, possible, Problem("not for a {}", (record.kind,)))
     if command is commands.SET:
         given = replace(given, arguments=apart(given.arguments))
+    if commands.too_much(given):
+        line = f"/{given.word}"
+        return Mistake(given.line, problem=Problem("{} takes nothing behind it", (line,)), instead=(line,))
     if len(given.arguments) < commands.needs(command):
         return Mistake(given.line, (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))
     made = _do(tx, desk, record, command, given.arguments, giver, now)

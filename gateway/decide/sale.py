@@ -6,7 +6,7 @@ from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.mail.address import parse_address
 from gateway.mail.parse import Attachment
 from gateway.records.kinds import DEFAULT_SUBTYPES, SENT
-from gateway.records.lifecycle import Change, Edit, Problem, Refusal
+from gateway.records.lifecycle import Change, Edit, Problem, Refusal, shown_party
 from gateway.records.record import Choice, Party, Record
 from gateway.store import content, followers, messages
 from gateway.store.messages import Author
@@ -20,8 +20,9 @@ def send(
 ) -> Posted | Refusal:  # fmt: skip
     """Send a quotation or an invoice to its customer, and to the addresses in `to`, with a PDF.
 
-    It is the one attached, or the newest on the record that was not sent with another amount or other lines, or else
-    one that is made when it goes out. A record without a customer's address takes the first of `to` as its customer.
+    It is the one attached, or the newest that somebody inside put on the record and that was not sent with another
+    amount or other lines, or else one that is made when it goes out. The changes that are returned name it, and whom
+    it goes to. A record without a customer's address takes the first of `to` as its customer.
     """
     emails = []
     for word in to:
@@ -35,7 +36,7 @@ def send(
             return Refusal("to", "", Problem("the customer has no address; write it behind the command"))
         customer, emails = replace(record.customer, emails=(emails[0],)), emails[1:]
     subtype = desk.site.rules.kinds.subtypes[SENT[record.kind]]
-    attached = any(_is_pdf(each.media_type, each.name) for each in said.attachments)
+    attached = tuple(each for each in said.attachments if _is_pdf(each.media_type, each.name))
     old = _latest_pdf(tx, record)
     latest = _latest_pdf(tx, record, _outdated(tx, record, subtype.name))
     for email in emails:
@@ -45,11 +46,13 @@ def send(
         details = replace(said.details, pdf=not latest)
         said = replace(said, attachments=(*said.attachments, *latest), details=details)
     posted = happen(tx, desk, record, subtype, Edit(customer=customer), author, said, now)
-    if isinstance(posted, Refusal) or attached or latest:
+    if isinstance(posted, Refusal):
         return posted
-    if not old:
-        return posted if record.terms else replace(posted, warning=NOTHING)
-    return replace(posted, changes=(*posted.changes, Change("pdf", old[0].name, f"{record.ref}.pdf")))
+    gone = ", ".join(each.name for each in attached or latest) or (f"{record.ref}.pdf" if record.terms else "")
+    whom = ", ".join([shown_party(posted.record.customer), *emails])
+    before = old[0].name if old and not (attached or latest) else ""
+    told = [Change("customer", "", whom), *([Change("pdf", before, gone)] if gone else [])]
+    return replace(posted, changes=(*posted.changes, *told), warning="" if gone else NOTHING)
 
 
 def _outdated(tx: Transaction, record: Record, subtype: str) -> int:

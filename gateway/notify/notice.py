@@ -14,7 +14,7 @@ from gateway.notify.answer import Asked, Section
 from gateway.notify.compose import Envelope, Part, header, shared_body, shared_fields
 from gateway.notify.context import said_of, shown_change, subject_of
 from gateway.notify.render import Renderer, Value
-from gateway.records.kinds import Kinds
+from gateway.records.kinds import NOTE, Kinds
 from gateway.records.lifecycle import Change
 from gateway.records.record import Record
 from gateway.site import Site
@@ -132,7 +132,8 @@ def _compose(
         subtype=each.kind,
     )
     asks_form = each.kind == "answer" and "prefs" in each.data["asked"]
-    reply_to = addresses.alias(record.ref, "prefs" if asks_form else "", number, record.tag_epoch) if record else None
+    action = "prefs" if asks_form else _inside(each)
+    reply_to = addresses.alias(record.ref, action, number, record.tag_epoch) if record else None
     return header(shared_fields(envelope), body, person.name if person else "", to, reply_to, None, ""), body
 
 
@@ -180,12 +181,18 @@ def _context(
     }
 
 
+def _inside(each: Notice) -> str:
+    """Return the action whose address an answer to a transcript goes to: what tells of a note is answered by one."""
+    told = each.data.get("note") or any(done[0] == NOTE.name for done in each.data.get("done", ()))
+    return NOTE.name if told else ""
+
+
 def _mistake(
     addresses: Addresses, kinds: Kinds, words: Callable[[str], str], language: str, each: Notice, record: Record | None
 ) -> dict[str, Value]:  # fmt: skip
     """Return what was wrong with a command, and the mails that would have worked, ready to send back."""
     problem = words(str(each.data.get("problem", "")))
-    to = str(addresses.alias(record.ref)) if record else str(addresses.word("gateway"))
+    to = str(addresses.alias(record.ref, _inside(each)) if record else addresses.word("gateway"))
     subject = subject_of(record, answers=True) if record else "Replygate"
     offers: list[Value] = []
     for body in each.data.get("instead", ()):

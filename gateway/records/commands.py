@@ -69,9 +69,14 @@ COMMANDS = (
 )  # fmt: skip
 SOCIAL = (NOTE, FOLLOW, UNFOLLOW, ADD, REMOVE, UNDO)  # what also a team's own thread takes
 BY_NAME = {command.name: command for command in COMMANDS}
-_MEANT_NOTE = re.compile(r"[*_>\"'`\s]*[/\\⁄∕](?:note\b|備註)", re.IGNORECASE)
+_MEANT_NOTE = re.compile(r"[*_>\"'`\s]*[/\\⁄∕](?:note\b|[備备][註注])", re.IGNORECASE)
 _WORD = re.compile(r"\s*(?P<word>[^\s:：]+)(?P<rest>.*)", re.DOTALL)
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+# What is written in other characters, by habit or by an input method, is the same word.
+_SAME = str.maketrans(
+    "订阅閲确认备注报价开发阶赢过账帐设团队复历说",
+    "訂閱閱確認備註報價開發階贏過帳帳設團隊復歷說",
+)
 _BY_WORD = {word: command for command in COMMANDS for word in (command.name, command.chinese)}
 
 
@@ -96,7 +101,7 @@ class Given:
 
 def named(word: str) -> Command | None:
     """Return the command that a word names, in either language, with or without its slash."""
-    return _BY_WORD.get(word.strip().lstrip("/").lower())
+    return _BY_WORD.get(word.strip().lstrip("/").lower().translate(_SAME))
 
 
 def is_for(command: Command, kind: str) -> bool:
@@ -124,7 +129,7 @@ def split_commands(text: str) -> tuple[tuple[Given, ...], str]:
     """Split the author's own text into the command lines at its top, and what comes after them.
 
     Empty lines before and between commands are skipped. Full-width letters and slashes are forgiven, a colon
-    behind the word, and a missing space after a Chinese word. A path (`/usr/bin`) is no command.
+    behind the word, and a missing space after a Chinese word that takes others. A path (`/usr/bin`) is no command.
     """
     lines = text.split("\n")
     given: list[Given] = []
@@ -163,19 +168,34 @@ def _read(line: str) -> Given | None:
     if found is None:
         return None
     word, rest = found["word"], found["rest"]
-    name = _looked_at(word).lower()
+    name = _looked_at(word).lower().translate(_SAME)
+    first, _, others = _looked_at(rest).partition(" ")
+    if name + first.translate(_SAME) in _BY_WORD and not name.isascii():  # `/取消 訂閱`
+        name, rest = name + first.translate(_SAME), others
     command = _BY_WORD.get(name)
     if command is None:
         if not name[:1].isalpha() or "/" in _looked_at((word + rest).split(maxsplit=1)[0]):
             return None
         longest = max((w for w in _BY_WORD if not w.isascii() and name.startswith(w)), key=len, default="")
-        if longest:
-            joined = word[len(longest) :] if word.startswith(longest) else name[len(longest) :]
+        joined = word[len(longest) :] if len(word) == len(name) else name[len(longest) :]
+        # What takes no words is not meant by a longer one: `/取消通知` cancels nothing.
+        if longest and (_BY_WORD[longest].takes or _BY_WORD[longest] in (NOTE, HELP) or not _says(joined)):
             name, command, rest = longest, _BY_WORD[longest], joined + rest
     rest = rest.lstrip(":：").strip()
     if command is NOTE:
         return Given(name, command, (rest,) if rest else ())
     return Given(name, command, tuple(_argument(each) for each in without_unseen(rest).split()))
+
+
+def _says(words: str) -> bool:
+    return any(char.isalnum() for char in words)
+
+
+def too_much(given: Given) -> bool:
+    """Whether words stand behind a command that takes none, and does something: it may be a sentence."""
+    command = given.command
+    plain = command is not None and not (command.takes or command.asks or command is NOTE)
+    return plain and _says("".join(given.arguments))
 
 
 def _argument(word: str) -> str:

@@ -266,7 +266,7 @@ def last_told(tx: Transaction, record_id: int, subtype: str) -> Message | None:
 
 
 def shown_attachments(tx: Transaction, record_id: int, after: int = 0) -> list[Kept]:
-    """Return the attachments of a thread, newest first, but for those of notes, and PDFs that we made ourselves.
+    """Return what those inside attached in a thread, newest first, but for notes, and PDFs that we made ourselves.
 
     `after` narrows to those of messages that came after that one.
     """
@@ -274,6 +274,7 @@ def shown_attachments(tx: Transaction, record_id: int, after: int = 0) -> list[K
         sa.select(attachment, message.c.details)
         .join(message, message.c.id == attachment.c.message_id)
         .where(message.c.record_id == record_id, message.c.subtype != NOTE.name, message.c.id > after)
+        .where(sa.or_(message.c.author_who != "", message.c.author_email == ""))
         .order_by(attachment.c.id.desc())
     )
     return [
