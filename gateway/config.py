@@ -322,12 +322,25 @@ def load(document: Document, folder: Path) -> tuple[Settings, list[Problem]]:
         if not (account.password_file or account.token_command):
             what = "the account has neither password_file nor token_command"
             raise Bad([document.problem(where, what, "name one of them")])
+        if account.password_file and account.token_command:
+            what = "the account has both password_file and token_command"
+            raise Bad([document.problem((*where, "token_command"), what, "name one of them")])
+    for number, door in enumerate(settings.imap):
+        for name in ("done", "failed"):
+            if getattr(door, name).casefold() == door.folder.casefold():
+                what = f"what is moved to {door.folder} would be fetched from there again"
+                raise Bad([document.problem(("imap", number, name), what, "name another folder")])
     _refuse_shared(document, settings)
     return settings, []
 
 
 def _refuse_shared(document: Document, settings: Settings) -> None:
     """Refuse two accounts that are one mailbox: what is filed for one, or acts there, would be another's."""
+    people = [account.person for account in settings.filing.accounts] if settings.filing else []
+    for number, person in enumerate(people):
+        if person in people[:number]:
+            place = ("filing", "accounts", number, "person")
+            raise Bad([document.problem(place, f"{person} has an account already", "a person has one account")])
     seen: dict[tuple[object, ...], Where] = {}
     for where, account in _accounts(settings):
         fetched = account.folder if isinstance(account, ImapDoor) else None

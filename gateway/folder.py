@@ -4,6 +4,7 @@ In the archive a record's folder is `Quotations/S00042`, a team's `Teams/sales`.
 stand under `Replygate/`, beside `Inbox` and `Stages/<stage>`. What addresses are to mail, these are to mailboxes.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from gateway.records.kinds import TEAM
@@ -14,6 +15,7 @@ OWN = "Replygate/"  # before the folders in a person's own account
 INBOX = f"{OWN}Inbox"
 STAGES = f"{OWN}Stages/"
 WON, LOST = "won", "lost"  # where leads stand that are in no stage any more
+_CARD = re.compile(r"card\.[0-9a-f]{24}@")
 _PLURALS = {"quotation": "Quotations", "lead": "Leads", "invoice": "Invoices", TEAM: "Teams"}
 
 
@@ -40,6 +42,11 @@ def record_in(folder: str, kinds: Iterable[str]) -> str:
 def of_stage(stage: str) -> str:
     """Return the folder of a stage; a name there has no part of its own behind a `/`."""
     return STAGES + stage.replace("/", "-")
+
+
+def is_card(message_id: str) -> bool:
+    """Whether a Message-ID is one of our cards."""
+    return bool(_CARD.match(message_id))
 
 
 def of_lead(lead: Record) -> str:

@@ -9,8 +9,9 @@ RFC 2087 (QUOTA), RFC 2342 (NAMESPACE).
 
 import asyncio
 import contextlib
+import os
+import signal
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -318,8 +319,8 @@ def attended(settings: Settings) -> set[str]:
 async def connect(account: Account) -> Mailbox:
     """Connect and log in. Raises Broken, also where the password is refused or cannot be read."""
     try:
-        secret = await asyncio.to_thread(_secret, account)
-    except (OSError, subprocess.SubprocessError) as error:
+        secret = await _secret(account)
+    except OSError as error:
         message = f"the password or token cannot be had: {error}"
         raise Broken(message) from None
     context = ssl.create_default_context() if account.tls else None
@@ -359,11 +360,29 @@ async def _learn_names(box: Mailbox) -> None:
     box._names = read_names(lines, box._names)
 
 
-def _secret(account: Account) -> str:
-    """Return the password of an account, or the token that its command prints."""
+async def _secret(account: Account) -> str:
+    """Return the password of an account, or the token that its command prints. Raises OSError, never with a secret."""
     if account.token_command:
-        made = subprocess.run(  # noqa: S602 (the administrator's own command)
-            account.token_command, shell=True, check=True, capture_output=True, timeout=_TOKEN_S, text=True
-        )
-        return made.stdout.strip()
-    return account.password_file.read_text("utf-8").strip() if account.password_file else ""
+        return await _token(account.token_command)
+    return account.password_file.read_text("utf-8").rstrip("\r\n") if account.password_file else ""
+
+
+async def _token(command: str) -> str:
+    """Run the administrator's command, and end all it started where it takes too long."""
+    process = await asyncio.create_subprocess_shell(
+        command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        async with asyncio.timeout(_TOKEN_S):
+            printed, _ = await process.communicate()
+    except TimeoutError:
+        message = f"token_command takes longer than {_TOKEN_S} s"
+        raise OSError(message) from None
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    if process.returncode:
+        message = f"token_command ended with status {process.returncode}"
+        raise OSError(message)
+    return printed.decode("utf-8", "replace").strip()

@@ -19,7 +19,7 @@ from aioimaplib import aioimaplib
 from gateway.mail.imap import LITERAL
 
 PART = 1024 * 1024  # octets of a mail that are fetched at once
-_LINE_MAX = 256 * 1024
+_LINE_MAX = 2 * 1024 * 1024  # a search answers in one line, with every UID it found
 _LITERAL_MAX = PART + 64 * 1024
 _ANSWER_MAX = 24 * 1024 * 1024  # octets of all answers to one command, with what each line of them costs
 _LINE_COSTS = 128  # octets that holding a line takes beside its own

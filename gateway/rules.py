@@ -1,6 +1,6 @@
 """rules.yaml: teams, who follows what, intake addresses, further kinds; reloads by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -182,7 +182,7 @@ def load(document: Document) -> tuple[Rules, list[Problem]]:
     """
     read = validate(document, _File)
     kinds = Kinds(_kinds(read))
-    checks = (_check_kinds, _check_names, _check_words)
+    checks = (_check_kinds, _check_names, _check_words, _check_stages)
     problems = [*(each for check in checks for each in check(document, read)), *_check_subtypes(document, read, kinds)]
     follow = tuple(
         FollowRule(
@@ -207,6 +207,19 @@ def load(document: Document) -> tuple[Rules, list[Problem]]:
         kinds=kinds,
     )
     return rules, problems
+
+
+def _check_stages(document: Document, read: _File) -> Iterator[Problem]:
+    """Yield what is wrong with the stages of leads: each is a folder of its own, beside won and lost."""
+    known = {"won": "won", "lost": "lost"}
+    for number, stage in enumerate(read.lead_stages):
+        folder = stage.strip().replace("/", "-").casefold()
+        if not folder:
+            yield document.problem(("lead_stages", number), "a stage has no name", "give it one")
+        elif folder in known:
+            what = f"the stage {stage!r} cannot be told from {known[folder]!r}"
+            yield document.problem(("lead_stages", number), what, "call it otherwise")
+        known[folder] = stage
 
 
 def _kinds(read: _File) -> list[Kind]:

@@ -35,6 +35,7 @@ class Site:
     now: InForce
     notes: Sequence[Problem] = ()
     _seen: bytes = field(default=b"", repr=False)
+    _document: Document | None = field(default=None, repr=False)
 
     @property
     def people(self) -> People:
@@ -87,9 +88,12 @@ class Site:
         """Read people and rules again; return the problems that kept the old in force, if any."""
         self._seen = _digest(self.settings.folder)
         try:
-            self.now, self.notes = _load_in_force(self.settings.folder)
+            now, notes = _load_in_force(self.settings.folder)
+            if self._document is not None:
+                _refuse_unknown(self.settings, self._document, now)
         except Bad as bad:
             return bad.problems
+        self.now, self.notes = now, notes
         return ()
 
 
@@ -113,6 +117,8 @@ def load(path: Path, *, last_good: bool = False) -> Site:
     seen = _digest(path.parent)
     try:
         now, more = _load_in_force(path.parent)
+        if settings is not None and document is not None:
+            _refuse_unknown(settings, document, now)
         notes += more
     except Bad as bad:
         copies = settings.state / IN_FORCE if settings else None
@@ -123,12 +129,16 @@ def load(path: Path, *, last_good: bool = False) -> Site:
             problems += bad.problems
     if settings is None or document is None or now is None or problems:
         raise Bad(problems)
+    return Site(settings, now, notes, seen, document)
+
+
+def _refuse_unknown(settings: Settings, document: Document, now: InForce) -> None:
+    """Refuse an account of somebody who is not in the people. Raises `Bad`."""
     for number, account in enumerate(settings.filing.accounts if settings.filing else ()):
         if account.person not in now.people.by_key:
             where = ("filing", "accounts", number, "person")
-            known = f"the people are {', '.join(now.people.by_key)}"
+            known = f"the people are {', '.join(now.people.by_key)}; who has left has no account any more"
             raise Bad([document.problem(where, f"unknown person {account.person!r}", known)])
-    return Site(settings, now, notes, seen)
 
 
 def _digest(folder: Path) -> bytes:

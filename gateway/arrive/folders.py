@@ -17,7 +17,7 @@ from gateway import maillog
 from gateway.alias import Addresses
 from gateway.attend import attend
 from gateway.config import ARCHIVE
-from gateway.folder import LOST, OWN, STAGES, WON, record_in, stage_in
+from gateway.folder import LOST, OWN, STAGES, WON, is_card, record_in, stage_in
 from gateway.imap import Account, Mailbox, Refused, connect
 from gateway.mail.imap import Folder, Listed, message_id_of
 from gateway.people import Person
@@ -27,7 +27,7 @@ from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store import arrivals, cards, filing, mailboxes, records
 from gateway.store.arrivals import Received
-from gateway.store.session import Store
+from gateway.store.session import Store, Transaction
 from gateway.worker import now_ms
 
 LOOK_S = 3.0
@@ -67,13 +67,17 @@ class Watcher:
     async def _look(self, box: Mailbox) -> None:
         """Look into every folder that has something new."""
         seen = await asyncio.to_thread(self._seen)
+        found: list[tuple[str, str]] = []  # cards, by their Message-IDs, and the folders they lie in
+        looked: list[tuple[str, int, int]] = []
         await box.noop()  # of a folder that is selected the status is as old as what the client was told last
         for folder in await box.folders(self._pattern):
             if seen.get(folder.name) != (folder.uid_validity, folder.uid_next) and self._acts(folder.name):
                 validity, following = seen.get(folder.name, (0, 1))
                 first = following if validity == folder.uid_validity else 1
                 with contextlib.suppress(Refused):  # somebody took the folder away meanwhile
-                    await self._look_into(box, folder, first)
+                    looked.append(await self._look_into(box, folder, first, found))
+        if looked:
+            await asyncio.to_thread(self._looked, found, looked)
 
     def _seen(self) -> dict[str, tuple[int, int]]:
         with self._store.read() as tx:
@@ -85,31 +89,41 @@ class Watcher:
     def _record_in(self, folder: str) -> str:
         return record_in(folder, self._site.rules.kinds.by_name)
 
-    async def _look_into(self, box: Mailbox, folder: Folder, first: int) -> None:
+    async def _look_into(
+        self, box: Mailbox, folder: Folder, first: int, found: list[tuple[str, str]]
+    ) -> tuple[str, int, int]:
+        """Take what was dropped into a folder, or add its cards to those `found`; return how far it was looked into."""
         state = await box.select(folder.name)
         uids = [uid for uid in await box.uids(f"UID {first}:*") if uid >= first]
         for at in range(0, len(uids), _AT_ONCE):
-            listed = await box.listed(uids[at : at + _AT_ONCE], _HEADER)
+            # A server may tell of changed flags in between: what has no header says nothing of the mail.
+            answer = await box.listed(uids[at : at + _AT_ONCE], _HEADER)
+            listed = [each for each in answer if each.octets is not None]
             if folder.name.startswith(STAGES):
-                await asyncio.to_thread(self._cards, folder.name, listed)
+                ids = [message_id_of(each.octets) for each in listed]
+                found += [(each, folder.name) for each in ids if is_card(each)]
             else:
                 for each in await asyncio.to_thread(self._strangers, folder.name, listed):
                     await self._take(box, folder.name, each)
-        following = max([state.uid_next, *(uid + 1 for uid in uids)])
-        await asyncio.to_thread(self._looked_at, folder.name, state.uid_validity, following)
+        return folder.name, state.uid_validity, max([state.uid_next, *(uid + 1 for uid in uids)])
 
-    def _looked_at(self, name: str, validity: int, following: int) -> None:
+    def _looked(self, found: Sequence[tuple[str, str]], looked: Sequence[tuple[str, int, int]]) -> None:
+        """Keep what the cards say that were moved, and how far every folder was looked into, in one commit."""
         with self._store.write() as tx:
-            mailboxes.looked_at(tx, self._key, name, validity, following)
+            moved = self._cards(tx, found)
+            for name, validity, following in looked:
+                mailboxes.looked_at(tx, self._key, name, validity, following)
+        if moved:
+            self._arrived()
 
     # ---- dropped mails
 
     def _strangers(self, folder: str, listed: Sequence[Listed]) -> list[Listed]:
-        """Return the mails that we did not file into a folder."""
+        """Return the mails that we did not file into a folder; a card that strayed there is none."""
         ids = {each.uid: message_id_of(each.octets) for each in listed}
         with self._store.read() as tx:
             ours = filing.known_in(tx, self._key, folder, list(ids.values()))
-        return [each for each in listed if ids[each.uid] not in ours]
+        return [each for each in listed if ids[each.uid] not in ours and not is_card(ids[each.uid])]
 
     async def _take(self, box: Mailbox, folder: str, each: Listed) -> None:
         """Keep a dropped mail as an arrival."""
@@ -141,21 +155,22 @@ class Watcher:
 
     # ---- cards
 
-    def _cards(self, folder: str, listed: Sequence[Listed]) -> None:
-        """Keep what cards that were moved say: the command that their new folder is."""
-        ids = [message_id_of(each.octets) for each in listed]
+    def _cards(self, tx: Transaction, found: Sequence[tuple[str, str]]) -> bool:
+        """Keep what cards that were moved say: the command that their new folder is. A copy says what a move does."""
         person = self._site.people.by_key.get(self._key)
-        with self._store.write() as tx:
-            for record_id, stood in cards.standing(tx, self._key, ids):
-                lead = records.load(tx, [record_id]).get(record_id)
-                if stood == folder or lead is None or person is None:
-                    continue
-                given = _commands(lead, stage_in(folder, self._site.rules.lead_stages) or folder.removeprefix(STAGES))
-                mail = _command_mail(person, str(self._addresses.alias(lead.ref)), given)
-                arrivals.keep_many(tx, [self._received(mail, str(self._addresses.alias(lead.ref)))])
-                cards.moved(tx, self._key, record_id, folder)
+        moved = False
+        for record_id, stood, message_id in cards.standing(tx, self._key, [each for each, _ in found]):
+            folder = next((name for each, name in found if each == message_id and name != stood), None)
+            lead = records.load(tx, [record_id]).get(record_id)
+            if folder is None or lead is None or person is None:
+                continue
+            given = _commands(lead, stage_in(folder, self._site.rules.lead_stages) or folder.removeprefix(STAGES))
+            mail = _command_mail(person, str(self._addresses.alias(lead.ref)), given)
+            arrivals.keep_many(tx, [self._received(mail, str(self._addresses.alias(lead.ref)))])
+            cards.moved(tx, self._key, record_id, folder)
             self._store.wake_others(tx)
-        self._arrived()
+            moved = True
+        return moved
 
 
 def _commands(lead: Record, stage: str) -> list[tuple[Command, str]]:

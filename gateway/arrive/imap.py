@@ -12,6 +12,7 @@ told, and again when it goes on.
 """
 
 import asyncio
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -69,6 +70,7 @@ class Fetcher:
         self._condition = Condition(store, self.name, "fetch", tell)
         self._strikes: Counter[int] = Counter()  # how often a mail ended a connection, by UID
         self._why = ""  # the last connection was ended
+        self._stays = ""  # why what was kept cannot be moved away
         self._most = site.settings.max_size
 
     async def run(self) -> None:
@@ -80,19 +82,28 @@ class Fetcher:
         box = await connect(self._account)
         try:
             folder = await box.select(self._door.folder)
+            self._stays = ""
             for name in filter(None, (self._door.done, self._door.failed)):
-                await box.make(name)
+                with contextlib.suppress(Refused):  # what cannot be moved there stays, and is told
+                    await box.make(name)
             folder = await box.select(self._door.folder)
             await self._catch_up(box, folder)
             while True:
                 while await self._fetch_new(box, folder):
                     pass
-                await asyncio.to_thread(self._condition.well, 0, await box.quota())
+                await self._note(0, await box.quota())
                 if not await box.idle(POLL_S):
                     await asyncio.sleep(0 if box.has("IDLE") else POLL_S)
                     await box.noop()
         finally:
             await box.close()
+
+    async def _note(self, waiting: int, quota: tuple[int, int] | None = None) -> None:
+        """Note how the account is: not well where what was taken in cannot be moved away, though nothing is lost."""
+        if self._stays:
+            await asyncio.to_thread(self._condition.wrong, self._stays)
+        else:
+            await asyncio.to_thread(self._condition.well, waiting, quota)
 
     async def _progress(self, folder: Folder) -> Progress:
         known = await asyncio.to_thread(self._read_progress)
@@ -130,7 +141,7 @@ class Fetcher:
             reached = Progress(folder.uid_validity, group[-1].uid)
             await asyncio.to_thread(self._keep, fetched, reached)
             waiting -= len(group)
-            await asyncio.to_thread(self._condition.well, waiting)
+            await self._note(waiting)
             self._arrived()
             await self._away(box, [each.uid for each in fetched if each.octets is not None], self._door.done)
         return True
@@ -203,12 +214,17 @@ class Fetcher:
         )  # fmt: skip
 
     async def _away(self, box: Mailbox, uids: Sequence[int], to: str) -> None:
+        """Move away what was dealt with; what the server does not let go stays until the next connection."""
         for at in range(0, len(uids), _MOVED):
             some = uids[at : at + _MOVED]
-            if to:
-                await box.move(some, to)
-            else:
-                await box.flag(some, "\\Seen")
+            try:
+                if to:
+                    await box.move(some, to)
+                else:
+                    await box.flag(some, "\\Seen")
+            except Refused as refused:
+                self._stays = f"what was fetched cannot be moved to {to or 'anywhere'}: {refused}"
+                return
 
 
 _WHOLE = "UID BODY.PEEK[]"

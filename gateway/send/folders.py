@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from gateway import maillog
 from gateway.attend import Condition, Tell, attend
 from gateway.config import ARCHIVE, parse_duration
-from gateway.folder import INBOX, LOST, OWN, STAGES, WON, of_stage
-from gateway.imap import Account, Mailbox, Refused, connect
+from gateway.folder import INBOX, LOST, OWN, STAGES, WON, is_card, of_stage
+from gateway.imap import Account, Broken, Mailbox, Refused, connect
 from gateway.mail.imap import message_id_of
 from gateway.send.retry import next_try
 from gateway.site import Site
@@ -33,7 +33,6 @@ TIDY_S = 10.0
 IDLE_S = 2.0  # the longest sleep, for what nobody wakes us for
 _KEYWORD = re.compile(r"[^A-Za-z0-9._-]")
 _IDS = "UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
-_CARD = re.compile(r"card\.[0-9a-f]{24}@")
 _AT_ONCE = 500  # mails whose Message-IDs are asked for at once
 
 
@@ -52,6 +51,7 @@ class Filer:
         self._last = (0, b"")
         self._ids: dict[int, str] = {}  # of what is read and not starred in the inbox, by UID
         self._condition = Condition(store, account.filed, "file", tell)
+        self._swept = False  # whether no card was placed since cards that nobody knows were looked for
         self._refused = ""  # what the account said no to last, and has taken nothing since
 
     def wake(self) -> None:
@@ -60,7 +60,14 @@ class Filer:
 
     async def run(self) -> None:
         """File for ever."""
-        await attend(self._store, self._condition.name, self._connected, self._condition.wrong)
+        await attend(self._store, self._condition.name, self._connected, self._wrong)
+
+    def _wrong(self, error: str) -> None:
+        """Note what ended a connection, and how much waits meanwhile."""
+        with self._store.read() as tx:
+            waiting = filing.waiting(tx, self._key)
+        self._condition.wrong(error)
+        self._condition.waits(waiting)
 
     async def _connected(self) -> None:
         await asyncio.to_thread(self._condition.begin)
@@ -68,14 +75,14 @@ class Filer:
         try:
             await box.learn("*" if self._key == ARCHIVE else f"{OWN}*")
             self._ids.clear()
-            if self._key != ARCHIVE:
-                await self._sweep(box)
+            self._swept = False
             while True:
                 self._woken.clear()
                 due = self._loop.time() - self._tidied > TIDY_S
                 if due:  # first, so that a full account has room again
                     await self._furnish(box)
                     await self._tidy(box)
+                    await self._sweep(box)
                 worked = await self._file(box)
                 if self._key != ARCHIVE:
                     worked += await self._place_cards(box)
@@ -91,13 +98,12 @@ class Filer:
 
     def _note_condition(self, quota: tuple[int, int] | None) -> None:
         """Note how the account is: one that says no to all it is given is not well."""
+        if self._refused:
+            self._wrong(self._refused)
+            return
         with self._store.read() as tx:
             waiting = filing.waiting(tx, self._key)
-        if self._refused:
-            self._condition.waits(waiting)
-            self._condition.wrong(self._refused)
-        else:
-            self._condition.well(waiting, quota)
+        self._condition.well(waiting, quota)
 
     async def _furnish(self, box: Mailbox) -> None:
         """Make the folders into which cards are moved, also those where none stands yet."""
@@ -116,6 +122,9 @@ class Filer:
         try:
             for each in claimed:
                 outcomes.append(await self._one(box, each))
+        except Broken as broken:  # the next time others come first: it may be this mail that the server hangs up at
+            outcomes.append(self._again(claimed[len(outcomes)], str(broken)))
+            raise
         finally:
             # What was begun and has no outcome is handed back: it is looked for before it is tried again.
             if claimed:
@@ -179,14 +188,28 @@ class Filer:
         placed = 0
         for each in await asyncio.to_thread(self._cards):
             try:
+                if each.placed_folder and await self._was_moved(box, each):
+                    continue  # by somebody, just now: what they mean is decided first
                 await self._place(box, each)
             except Refused as refused:  # it is tried again the next time, and stands in no other's way
                 self._refused = str(refused)
                 continue
-            self._refused = ""
+            self._refused, self._swept = "", False
             await asyncio.to_thread(self._placed, each)
             placed += 1
         return placed
+
+    async def _was_moved(self, box: Mailbox, each: Card) -> bool:
+        """Whether a card stands in the folder of another stage than where we put it."""
+        if await self._stands(box, each.placed_folder, each.placed_id):
+            return False
+        for folder in map(of_stage, (*self._site.rules.lead_stages, WON, LOST)):
+            if folder != each.placed_folder and await self._stands(box, folder, each.placed_id):
+                return True
+        return False
+
+    async def _stands(self, box: Mailbox, folder: str, message_id: str) -> bool:
+        return await self._opened(box, folder) and bool(await box.find(message_id))
 
     async def _place(self, box: Mailbox, each: Card) -> None:
         """Put a card where it belongs, and then away with the one before."""
@@ -201,11 +224,14 @@ class Filer:
                 await box.delete(await box.find(each.placed_id))
 
     async def _sweep(self, box: Mailbox) -> None:
-        """Take away cards that nobody knows any more: a node ended after it had put them there."""
+        """Take away cards that stand where none belongs: copies, and those of a node that ended too early."""
+        if self._key == ARCHIVE or self._swept:
+            return
+        self._swept = True
         for folder in await box.folders(f"{STAGES}*"):
             if folder.messages and await self._opened(box, folder.name):
                 ids = {each.uid: message_id_of(each.octets) for each in await box.listed("1:*", _IDS)}
-                ours = {uid: message_id for uid, message_id in ids.items() if _CARD.match(message_id)}
+                ours = {uid: message_id for uid, message_id in ids.items() if is_card(message_id)}
                 known = await asyncio.to_thread(self._known, list(ours.values()))
                 await box.delete([uid for uid, message_id in ours.items() if message_id not in known])
 

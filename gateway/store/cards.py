@@ -96,7 +96,8 @@ def known(tx: Transaction, account: str, message_ids: Sequence[str]) -> set[str]
     return found
 
 
-def standing(tx: Transaction, account: str, message_ids: Sequence[str]) -> list[tuple[int, str]]:
-    """Return the record and the folder of the cards that stand as these mails."""
-    query = sa.select(card).where(card.c.account == account, card.c.placed_id.in_(list(message_ids)))
-    return [(row.record_id, row.placed_folder) for row in tx.execute(query)]
+def standing(tx: Transaction, account: str, message_ids: Sequence[str]) -> list[tuple[int, str, str]]:
+    """Return the record, the folder and the Message-ID of the cards that stand as these mails."""
+    stands = sa.and_(card.c.placed_id != "", card.c.placed_id.in_(list(message_ids)))
+    query = sa.select(card).where(card.c.account == account, stands)
+    return [(row.record_id, row.placed_folder, row.placed_id) for row in tx.execute(query)]
