@@ -54,11 +54,14 @@ class Submitters:
         Whether it is locked is asked when its turn comes: many tries at once are no way around the lock.
         """
         async with self._at_once:
-            if not all(self._failures.test(item, *keys) for item, keys in _limits(login, peer)):
+            people = self._people()
+            owner = people.by_key.get(login) or people.person(login.lower())
+            limits = _limits(owner.key if owner else login, peer)  # however the name is spelt
+            if not all(self._failures.test(item, *keys) for item, keys in limits):
                 return None
-            who = await asyncio.to_thread(self._users.person, login, password, self._people())
+            who = await asyncio.to_thread(self._users.person, login, password, people)
             if not who:
-                for item, keys in _limits(login, peer):
+                for item, keys in limits:
                     self._failures.hit(item, *keys)
         return who
 

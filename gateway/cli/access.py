@@ -2,6 +2,8 @@
 
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from getpass import getpass
 from pathlib import Path
@@ -44,8 +46,8 @@ def set_password(
     password = secrets.token_urlsafe(15) if generate else _ask()
     if len(password) < PASSWORD_MIN:
         fail(f"a password has at least {PASSWORD_MIN} characters", NO)
-    set_user(path, person, password)
-    _write_down("user set", person)
+    with _written_down("user set", person):
+        set_user(path, person, password)
     if generate:
         out.print(password, markup=False)
     say(f"{person} may log in as {person}, or with an address of theirs.")
@@ -76,9 +78,10 @@ def list_users(*, as_json: AsJson = False) -> None:
 @user.command(name="remove")
 def take_away(person: str, /) -> None:
     """Let PERSON no longer log in."""
-    if not remove_user(_users_file(load_site()), person):
-        fail(f"{person} could not log in before", NO)
-    _write_down("user remove", person)
+    path = _users_file(load_site())
+    with _written_down("user remove", person):
+        if not remove_user(path, person):
+            fail(f"{person} could not log in before", NO)
     out.print(f"{person} can no longer log in.", markup=False)
 
 
@@ -100,11 +103,12 @@ def list_keys(*, as_json: AsJson = False) -> None:
 @tag.command(name="rotate")
 def rotate_keys() -> None:
     """Make a new key that signs from now on; a running node takes it up within a second or two."""
-    try:
-        new = rotate(load_site().settings.state, datetime.now(UTC).date())
-    except (ValueError, OSError) as error:
-        fail(str(error), NO)
-    _write_down("tag rotate", str(new.id))
+    with opened() as site, site.store.write() as tx:
+        try:
+            new = rotate(site.site.settings.state, datetime.now(UTC).date())
+        except (ValueError, OSError) as error:
+            fail(str(error), NO)
+        audit.append(tx, operator(), "tag rotate", str(new.id), now_ms())
     out.print(f"Key {new.id} signs from now on; the ones before are accepted for {KEPT_DAYS} days.")
     say("With several nodes, copy tag.keys to each of them.")
 
@@ -120,6 +124,9 @@ def revoke(ref: str, /) -> None:
     out.print(f"The tags of {ref.upper()} are revoked.", markup=False)
 
 
-def _write_down(what: str, about: str) -> None:
+@contextmanager
+def _written_down(what: str, about: str) -> Iterator[None]:
+    """Do nothing where it cannot be written down, and write nothing down where it cannot be done."""
     with opened() as site, site.store.write() as tx:
+        yield
         audit.append(tx, operator(), what, about, now_ms())

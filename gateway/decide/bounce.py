@@ -7,7 +7,7 @@ message that did not arrive is told at once, and never in the thread.
 """
 
 from gateway.decide import machine
-from gateway.decide.place import Incoming, keep_challenge
+from gateway.decide.place import Incoming, keep_challenge, tell_held
 from gateway.decide.post import Desk, Text, post
 from gateway.mail.quoting import split_reply
 from gateway.mail.report import Report, read_report
@@ -24,7 +24,9 @@ def take(tx: Transaction, desk: Desk, delivery: int, incoming: Incoming) -> Sett
     if report is None:
         if incoming.automatic:
             return _line(tx, desk, delivery, incoming)
-        return Settled("held", "return path", "a person wrote to a return path")
+        reason = "a person wrote to a return path"
+        tell_held(tx, desk, incoming, reason, None, [])
+        return Settled("held", "return path", reason)
     answer = f"{report.status} {report.diagnostic}".strip()
     match report.action:
         case "failed":
@@ -41,10 +43,13 @@ def _failed(tx: Transaction, desk: Desk, delivery: int, report: Report, answer: 
     if failed is None:
         return
     people = desk.site.people
-    notices.tell_author(tx, people, "failed", failed.message_id, failed.recipient, answer, report.cause, now)
-    if failed.outsider and suppressed.count_bounce(tx, failed.recipient, report.cause, answer, delivery, now):
+    # Who passes their mail on is told of an address that is not theirs: theirs is good.
+    passed_on = report.cause == "address" and report.recipient not in ("", failed.recipient.lower())
+    cause = "passed on" if passed_on else report.cause
+    notices.tell_author(tx, people, "failed", failed.message_id, failed.recipient, answer, cause, now)
+    if failed.outsider and suppressed.count_bounce(tx, failed.recipient, cause, answer, delivery, now):
         audit.append(tx, "", "suppressed", failed.recipient, now, answer=answer)
-        notices.tell_author(tx, people, "suppressed", failed.message_id, failed.recipient, answer, report.cause, now)
+        notices.tell_author(tx, people, "suppressed", failed.message_id, failed.recipient, answer, cause, now)
 
 
 def _delayed(tx: Transaction, desk: Desk, delivery: int, answer: str, now: int) -> None:
@@ -76,6 +81,7 @@ def _line(tx: Transaction, desk: Desk, delivery: int, incoming: Incoming) -> Set
         vouched=False,
         details=Details(automatic=incoming.automatic, defects=mail.defects),
     )
-    author = Author(identity.person.key if identity.person else "", identity.name, identity.email)
+    who = identity.person.key if identity.person and identity.authenticated else ""
+    author = Author(who, identity.name if who or not identity.person else "", identity.email)
     posted = post(tx, desk, record, DISCUSSION, author, said, incoming.now, parent=None)
     return Settled("posted", "automatic", incoming.automatic, record.id, posted.message)

@@ -1,7 +1,7 @@
 """How much is too much from one author, on one record, and for a whole node.
 
 Counted in memory, by each node for itself: a limit that is forgotten at a restart still stops a flood.
-What is beyond a limit is held without a word to anybody; nothing is lost.
+What is beyond a limit is held, nothing is lost. What is not proved counts apart: no forger uses up what is another's.
 """
 
 import threading
@@ -21,17 +21,17 @@ class Flood:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._guard = threading.Lock()
 
-    def too_much(self, limits: Limits, author: str, record: str, *, sure: bool) -> str:
+    def too_much(self, limits: Limits, author: str, record: str, *, sure: bool, proved: bool) -> str:
         """Count a mail and return which limit it is beyond, or "".
 
         `author` is an address, `record` a reference or an address of ours; `sure` tells that the
-        author is one of our own people and proved it.
+        author is one of our own people and proved it, `proved` that whoever it is did.
         """
         counted: list[tuple[Quantity, tuple[str, ...], str]] = []
         if sure:
             counted.append((limits.person, ("person", author, record), "from one person on one record"))
         else:
-            counted.append((limits.author, ("author", author), "from one author"))
+            counted.append((limits.author, ("author" if proved else "unproved", author), "from one author"))
             counted.append((limits.node, ("node",), "from outside in all"))
         with self._guard:
             for quantity, key, said in counted:

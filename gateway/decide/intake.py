@@ -45,7 +45,10 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     """Make a record of what a mail says: subject is title, the author salesperson or customer."""
     identity, mail = incoming.identity, incoming.mail
     if incoming.automatic:
-        return Settled("held", "automatic", f"automatic mail creates nothing: {incoming.automatic}")
+        reason = f"automatic mail creates nothing: {incoming.automatic}"
+        if incoming.doubtful:
+            tell_held(tx, desk, incoming, reason, None, [])
+        return Settled("held", "automatic", reason)
     file = desk.site.people.party(identity.email)
     role: Role = (
         "unknown" if not identity.email else "person" if identity.person else "customer" if file else "stranger"

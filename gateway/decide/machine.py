@@ -47,12 +47,21 @@ def recognised(tx: Transaction, incoming: Incoming, where: Place, text: str) -> 
         return incoming
     email, since = incoming.identity.email, incoming.now - REPEATED_MS
     before = messages.said_since(tx, where.record.id, email, since)
-    same = {each.parent_id for each in before if each.parent_id is not None and _alike(_letters(each.text), letters)}
+    same = {each.parent_id for each in before if each.parent_id is not None and _says_same(each.text, text)}
     return (
         replace(incoming, automatic=REPEATS)
         if len(same - {parent.id}) >= (2 if len(letters) < SHORT else 1)
         else incoming
     )
+
+
+def _says_same(one: str, other: str) -> bool:
+    """Whether two texts say the same, a signature below both aside."""
+    lines, others = one.rstrip().split("\n"), other.rstrip().split("\n")
+    while len(lines) > 1 and len(others) > 1 and lines[-1].strip() == others[-1].strip():
+        lines.pop()
+        others.pop()
+    return _alike(_letters("\n".join(lines)), _letters("\n".join(others)))
 
 
 def _letters(text: str) -> str:

@@ -40,6 +40,7 @@ class Incoming:
     now: int
     note: bool = False  # one of our people answers a note, wherever it stands, or writes to a note address
     inspection: Inspection = Inspection()
+    doubtful: str = ""  # why it reads like a machine's, though its author is proved
     challenge: bool = False  # a machine asks for a confirmation that only a person can give
 
     @property

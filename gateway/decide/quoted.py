@@ -1,7 +1,7 @@
 """A text for outsiders that quotes a note is not posted: its author is asked first."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gateway.decide.held import QUOTES_NOTE
@@ -15,7 +15,7 @@ from gateway.store.arrivals import Settled
 from gateway.store.session import Transaction
 
 REASON = "it quotes an internal note, and outsiders would read it"
-_TEXTS_MAX = 200_000  # octets of an attached text that are looked at
+_TEXTS_MAX = 1_000_000  # octets of an attached text that are looked at
 _LOOKED_MAX = 2_000_000  # octets of an attached mail
 _DEPTH_MAX = 5  # mails in mails
 _MAILS_MAX = 100  # of a mailbox
@@ -25,19 +25,23 @@ _MBOX = re.compile(rb"(?:\A|\r?\n)From [^\r\n]{1,200}\r?\n")
 _MARKUP = re.compile(r"<(?:!doctype|html|head|body|div|p|table|span|br)\b", re.IGNORECASE)
 
 
-def careful(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, said: Text) -> Text | Settled:
+def careful(
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, said: Text, titles: Sequence[str] = ()
+) -> Text | Settled:  # fmt: skip
     """Return what is posted of a discussion; one that quotes a note where outsiders hear is held, and its author asked.
 
     Where nobody outside hears, it is posted, and stays inside whoever comes to follow. Who released it for
-    another cause was not told that it quotes a note; an outsider was shown no note, and cannot quote one.
+    another cause was not told that it quotes a note. Of an outsider, who may be one of our people at an address
+    we do not know, the salesperson is asked. `titles` are what commands write where everybody reads it, at any time.
     """
-    person = incoming.identity.person
     decided = incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE
-    if person is None or decided or not _quotes_note(tx, said):
+    titled = not decided and bool(titles) and prints.quotes_note(tx, titles)
+    if decided or not (titled or _quotes_note(tx, said)):
         return said
-    if not _outsiders_hear(desk, incoming, where):
+    if not titled and not _outsiders_hear(desk, incoming, where):
         return replace(said, details=replace(said.details, inside="it quotes an internal note"))
-    tell_held(tx, desk, incoming, REASON, where.record, [person.key])
+    asked = incoming.identity.person or desk.site.people.by_key.get(where.record.salesperson)
+    tell_held(tx, desk, incoming, REASON, where.record, [asked.key] if asked else [])
     return Settled("held", QUOTES_NOTE, REASON, where.record.id)
 
 
@@ -53,7 +57,8 @@ def _outsiders_hear(desk: Desk, incoming: Incoming, where: Place) -> bool:
 def _quotes_note(tx: Transaction, said: Text) -> bool:
     """Whether a text, or what is attached to it, quotes a note, or is the mail of one, however short."""
     mails: list[str] = []
-    texts = [said.text, *(text for each in said.attachments for text in _texts_in(each, mails))]
+    files = [each.name for each in said.attachments]
+    texts = [said.text, *files, *(text for each in said.attachments for text in _texts_in(each, mails))]
     return prints.quotes_note(tx, texts) or messages.any_note(tx, mails)
 
 
@@ -69,7 +74,7 @@ def _texts_in(attachment: Attachment, ids: list[str], depth: int = 0) -> Iterato
                 yield from _texts_in(each, ids, depth + 1)
     elif attachment.media_type.startswith("text/") or b"\0" not in content or is_utf_16(content):
         text = decode_text(content[:_TEXTS_MAX], "")[0]
-        yield html_to_text(text) if _MARKUP.search(text[:1000]) else text
+        yield html_to_text(text) if _MARKUP.search(text[:20_000]) else text
 
 
 def _mails_in(content: bytes) -> list[bytes]:

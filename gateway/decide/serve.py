@@ -12,7 +12,7 @@ from gateway.decide.place import Incoming, find_place, tell_held
 from gateway.decide.post import Desk
 from gateway.decide.read import Read
 from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, Unnamed, route
-from gateway.mail.automatic import read_automatic
+from gateway.mail.automatic import Automatic, read_automatic
 from gateway.records.kinds import NOTE
 from gateway.store import arrivals, messages, records, suppressed
 from gateway.store.arrivals import ARCHIVE, FOLDER, Settled
@@ -47,9 +47,10 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
         if name in served and name:
             outcome = Settled("done", "same record", "another recipient of this mail is the same record")
         else:
+            why, doubtful = _machines(read, target, automatic)
             incoming = Incoming(
-                read.arrival, recipient, read.mail, read.identity, automatic.why if automatic else "", now, note,
-                read.inspection, challenge=automatic is not None and automatic.kind == "challenge",
+                read.arrival, recipient, read.mail, read.identity, why, now, note, read.inspection, doubtful,
+                challenge=bool(why) and automatic is not None and automatic.kind == "challenge",
             )  # fmt: skip
             outcome = _turned_away(tx, desk, incoming, target) or _serve(tx, desk, incoming, target)
             served.add(name)
@@ -58,6 +59,26 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
             records.touch(tx, outcome.record_id, now)  # the card that was moved shows again how the lead stands
         outcomes.append(outcome)
     return outcomes
+
+
+def _machines(read: Read, target: Target, automatic: Automatic | None) -> tuple[str, str]:
+    """Return why a mail counts as a machine's, and why it only reads like one; "" where it does not.
+
+    Words alone take nobody's mail who is proved to have written it: people write of absence, and of mail that came
+    back. It is posted, what others wrote to those inside alone; before it commands, our own people are asked.
+    """
+    if automatic is None:
+        return "", ""
+    if automatic.worded and isinstance(target, ToIntake):
+        return automatic.why, automatic.why
+    if not automatic.worded or isinstance(target, ReturnPath) or not (read.identity.authenticated or _decides(target)):
+        return automatic.why, ""
+    return "", "" if _decides(target) else automatic.why
+
+
+def _decides(target: Target) -> bool:
+    """Whether a mail to this address is no text for a thread, but a decision, or for an administrator."""
+    return isinstance(target, HeldAddress | ToReserved) or (isinstance(target, ToRecord) and target.action in OFFERS)
 
 
 def _is_note(tx: Transaction, desk: Desk, read: Read, targets: list[Target]) -> bool:
@@ -124,14 +145,19 @@ def _turned_away(tx: Transaction, desk: Desk, incoming: Incoming, target: Target
 def _unwanted(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> Settled | None:
     """Return what becomes of what goes in circles, is blocked, too much, or not taken by a checker; or None."""
     if incoming.arrival.door != FOLDER and len(incoming.mail.header.all("received")) > HOPS_MAX:
-        return Settled("held", "hops", f"it went through more than {HOPS_MAX} hosts: it goes round in circles")
+        reason = f"it went through more than {HOPS_MAX} hosts: it goes round in circles"
+        tell_held(tx, desk, incoming, reason, None, [])
+        return Settled("held", "hops", reason)
     identity = incoming.identity
     sure = identity.person is not None and identity.authenticated
     # One of our own people cannot be blocked: what a forger wrote in their name would silence them.
     if identity.person is None and identity.email and suppressed.is_blocked(tx, identity.email):
         return Settled("refused", "blocked", "mail from this author is blocked")
-    too_much = desk.flood.too_much(desk.site.rules.limits, identity.email, _name(target), sure=sure)
+    proved = identity.authenticated
+    too_much = desk.flood.too_much(desk.site.rules.limits, identity.email, _name(target), sure=sure, proved=proved)
     if too_much:
+        if proved:  # of the others there may be any number
+            tell_held(tx, desk, incoming, too_much, None, [])
         return Settled("held", "flood", too_much)
     if incoming.inspection.hold and not (sure and incoming.inspection.hold.startswith("spam")):
         cause = "spam" if incoming.inspection.hold.startswith("spam") else "attachment"

@@ -11,7 +11,7 @@ RFC 5321 §4.5.5 (null return path), RFC 5546 §3.2.3 (answers of calendars); th
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.mail import automatic_phrases as phrases
 from gateway.mail import automatic_words as words
@@ -49,6 +49,7 @@ class Automatic:
 
     kind: Kind
     why: str
+    worded: bool = False  # its words alone say so: no field and no address of a machine's
 
 
 def read_automatic(mail: Mail, return_path: str) -> Automatic | None:
@@ -64,7 +65,7 @@ def read_automatic(mail: Mail, return_path: str) -> Automatic | None:
     marked = _by_header(mail, said, return_path)
     if marked:
         return Automatic(worded.kind if worded else _kind_by_hint(mail, said) or marked.kind, marked.why)
-    return worded
+    return replace(worded, worded=True) if worded else None
 
 
 def why_automatic(mail: Mail, return_path: str) -> str:

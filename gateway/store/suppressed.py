@@ -32,7 +32,8 @@ def suppressed(tx: Transaction, emails: Iterable[str]) -> frozenset[str]:
 def count_bounce(tx: Transaction, email: str, cause: str, answer: str, delivery: int | None, now: int) -> bool:
     """Note that mail to `email` failed; True when it is suppressed from now on.
 
-    Only a second failure of the address itself, on another day, suppresses: one may be a mistake of theirs.
+    Only a second failure of the address itself, on another day, suppresses: one may be a mistake of theirs. A day is 24
+    hours after the first, whatever the calendar says where people are.
     """
     row = {"email": email, "at": now, "cause": cause, "answer": answer, "delivery_id": delivery}
     tx.execute(sa.insert(bounce).values(row))
@@ -40,10 +41,11 @@ def count_bounce(tx: Transaction, email: str, cause: str, answer: str, delivery:
         return False
     since = now - FORGOTTEN_DAYS * DAY
     query = sa.select(bounce.c.at).where(bounce.c.email == email, bounce.c.cause == "address", bounce.c.at >= since)
-    days = {at // DAY for at in tx.execute(query).scalars()}
-    if len(days) < 2:
+    failures = list(tx.execute(query).scalars())
+    if max(failures) - min(failures) < DAY:
         return False
-    return suppress(tx, email, f"failed on {len(days)} days: {answer}"[:500], now)
+    days = (max(failures) - min(failures)) // DAY + 1
+    return suppress(tx, email, f"failed on {days} days: {answer}"[:500], now)
 
 
 def suppress(tx: Transaction, email: str, reason: str, now: int) -> bool:

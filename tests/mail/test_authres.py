@@ -201,3 +201,13 @@ def test_nothing_raises(body):
         results, _ = said(f"Authentication-Results: {line}")
         read_arc_results(f"i=1; {line}")
         assert all("@" not in each.domain and " " not in each.domain for each in results)
+
+
+@pytest.mark.parametrize(
+    ("written", "asks"),
+    [("dmarc=fail (p=reject dis=none)", "reject"), ("dmarc=fail (p=NONE sp=NONE dis=NONE)", "none"), ("dmarc=fail action=none", "none"),
+     ("dmarc=fail", "reject"), ("dmarc=fail policy.dmarc=quarantine", "quarantine")],
+)  # fmt: skip
+def test_what_the_domain_asks_is_told_of_what_fails(written, asks):
+    (result,), _ = said(RECEIVED, ar(f"{written} header.from=example.com"))
+    assert result.detail == f"said by the trusted server; it asks: {asks}"
