@@ -15,7 +15,7 @@ from jinja2.ext import babel_extract
 from pydantic import BaseModel
 
 from gateway.config import Settings
-from gateway.decide import authorise, execute, inspect, offer, place, quoted, sale
+from gateway.decide import authorise, command, execute, inspect, offer, place, quoted, sale
 from gateway.notify import answer, buttons, context, notice
 from gateway.people import _File as PeopleFile
 from gateway.records.commands import COMMANDS
@@ -291,6 +291,7 @@ def words_of_code() -> Iterator[tuple[str, str]]:
             answer.STANDING,
             sale.NOTHING,
             execute.UNHEARD,
+            command.NOT_POSTED,
             execute._NOTE_TOLD,
             execute._MADE,
             "Follow",

@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
@@ -50,6 +51,7 @@ for _name, _at in _COMMANDS.items():
     app.command(f"gateway.cli.{_at}", name=_name)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+Id = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="One JSON document on stdout.")]
 
 
@@ -141,6 +143,11 @@ def fail(text: str, status: int) -> NoReturn:
     """Say what is wrong and exit with `status`."""
     say(f"replygate: {text}")
     sys.exit(status)
+
+
+def foreign(text: str) -> str:
+    """Return what somebody else wrote as a terminal may show it: nothing in it is an order to the terminal."""
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf"))
 
 
 def show_json(document: object) -> None:

@@ -5,15 +5,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from gateway.cli.app import NO, REFUSED, AsJson, Open, fail, opened, out, say, show_json
+from gateway.cli.app import NO, REFUSED, AsJson, Open, fail, opened, operator, out, say, show_json
+from gateway.decide.command import note_words
 from gateway.decide.execute import Executed, Giver, execute
 from gateway.decide.meant import Mistake
-from gateway.decide.post import Desk
+from gateway.decide.post import Desk, Text, post
 from gateway.node import make_renderer
 from gateway.notify.answer import Asked, Section, sections
 from gateway.notify.compose import Part
 from gateway.people import Person
 from gateway.records.commands import BY_NAME, UNFOLLOW, Given, split_commands
+from gateway.records.kinds import NOTE
 from gateway.store import records
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
@@ -44,8 +46,12 @@ def carry_out(
         twice = [each.line for each in given if each.command and each.command.name in site.site.rules.confirm_twice]
         if twice and not yes:
             fail(f"{', '.join(twice)} asks for a second yes: say --yes", REFUSED)
-        giver = Giver(Author(person.key, person.name, person.email[0]), person.key, "the command line")
-        made = execute(tx, Desk(site.site, site.addresses), record, given, giver, now_ms())
+        author = Author(person.key, person.name, person.email[0])
+        giver = Giver(author, person.key, f"the command line, {operator()}")
+        desk = Desk(site.site, site.addresses)
+        made = execute(tx, desk, record, given, giver, now_ms())
+        if isinstance(made, Executed) and (words := note_words(given)):
+            post(tx, desk, made.record, NOTE, author, Text("\n".join(words)), now_ms(), parent=None)
         answered = _answered(tx, site, person, made)
         site.store.wake_others(tx)
     if isinstance(made, Mistake):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from gateway.alias import HeldAddress, ReturnPath
-from gateway.cli.app import NO, AsJson, Open, fail, iso, opened, operator, out, show_json, show_table
+from gateway.cli.app import NO, AsJson, Id, Open, fail, foreign, iso, opened, operator, out, show_json, show_table
 from gateway.decide.held import decide
 from gateway.decide.route import Nowhere, route
 from gateway.mail.parse import parse
@@ -47,7 +47,7 @@ def _row(each: Held) -> dict[str, Any]:
 
 @held.command(name="show")
 def show_held(
-    held_id: int,
+    held_id: Id,
     /,
     *,
     raw: Annotated[bool, Parameter(negative="", help="The mail byte for byte.")] = False,
@@ -76,12 +76,12 @@ def show_held(
         out.print(f"{said['method']}: {said['result']} {said['domain']} {said['detail']}".rstrip(), markup=False)
     for name, value in shown.items():
         if name != "text" and value:
-            out.print(f"{name}: {', '.join(value) if isinstance(value, list) else value}", markup=False)
-    out.print("\n" + mail.text, markup=False)
+            out.print(foreign(f"{name}: {', '.join(value) if isinstance(value, list) else value}"), markup=False)
+    out.print(foreign("\n" + mail.text), markup=False)
 
 
 @held.command
-def release(held_id: int, /) -> None:
+def release(held_id: Id, /) -> None:
     """Let a kept mail through: it is decided again as one that you vouch for."""
     with opened() as site, site.store.write() as tx:
         _decide(site, tx, "release", held_id)
@@ -89,7 +89,7 @@ def release(held_id: int, /) -> None:
 
 
 @held.command(name="route")
-def reroute(held_id: int, address: str, /) -> None:
+def reroute(held_id: Id, address: str, /) -> None:
     """Let a kept mail through to another of our ADDRESSes: a record, a team, an intake."""
     with opened() as site, site.store.write() as tx:
         target = route(address, site.addresses, site.site.rules, lambda ref: records.epoch(tx, ref))
@@ -101,7 +101,7 @@ def reroute(held_id: int, address: str, /) -> None:
 
 @held.command
 def drop(
-    held_id: int,
+    held_id: Id,
     /,
     *,
     block: Annotated[bool, Parameter(negative="", help="Block its author from now on.")] = False,
@@ -112,7 +112,7 @@ def drop(
     out.print(f"{held_id} is dropped{', and its author blocked' if block else ''}.")
 
 
-def _decide(site: Open, tx: Transaction, action: str, held_id: int, address: str = "") -> None:
+def _decide(site: Open, tx: Transaction, action: str, held_id: Id, address: str = "") -> None:
     found = store_held.listed(tx, only=held_id)
     if not found:
         fail(f"nothing is held as {held_id}", NO)
@@ -161,7 +161,7 @@ def _delivery(each: store_outbox.Listed) -> dict[str, Any]:
 
 @outbox.command(name="show")
 def show_outbox(
-    delivery_id: int,
+    delivery_id: Id,
     /,
     *,
     filing: Filing = False,
@@ -185,7 +185,7 @@ def show_outbox(
         out.print(f"  {each['at']}  {each['answer']}", markup=False)
 
 
-def _one_delivery(tx: Transaction, delivery_id: int) -> tuple[dict[str, Any], list[dict[str, str]]]:
+def _one_delivery(tx: Transaction, delivery_id: Id) -> tuple[dict[str, Any], list[dict[str, str]]]:
     found = store_outbox.listed(tx, STATES, only=delivery_id)
     if not found:
         fail(f"there is no delivery {delivery_id}", NO)
@@ -193,7 +193,7 @@ def _one_delivery(tx: Transaction, delivery_id: int) -> tuple[dict[str, Any], li
     return _delivery(found[0]), tries
 
 
-def _one_filing(tx: Transaction, filing_id: int) -> tuple[dict[str, Any], list[dict[str, str]]]:
+def _one_filing(tx: Transaction, filing_id: Id) -> tuple[dict[str, Any], list[dict[str, str]]]:
     found = store_filing.listed(tx, only=filing_id)
     if not found:
         fail(f"there is no filing {filing_id}", NO)
@@ -201,14 +201,14 @@ def _one_filing(tx: Transaction, filing_id: int) -> tuple[dict[str, Any], list[d
 
 
 @outbox.command
-def retry(delivery_id: int, /, *, filing: Filing = False) -> None:
+def retry(delivery_id: Id, /, *, filing: Filing = False) -> None:
     """Try a delivery, or a filing, again now, also one that was given up."""
     act = store_filing.retry if filing else store_outbox.retry
     _act(delivery_id, act, "outbox retry", "is tried again", filing=filing)
 
 
 @outbox.command(name="drop")
-def drop_delivery(delivery_id: int, /, *, filing: Filing = False) -> None:
+def drop_delivery(delivery_id: Id, /, *, filing: Filing = False) -> None:
     """Give a delivery, or a filing, up that waits: its recipient does not get it."""
     act = store_filing.drop if filing else store_outbox.drop
     _act(delivery_id, act, "outbox drop", "is given up", filing=filing)

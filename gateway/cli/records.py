@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, AsJson, Open, fail, iso, opened, operator, out, show_json, show_table
+from gateway.cli.app import NO, AsJson, Open, fail, foreign, iso, opened, operator, out, show_json, show_table
 from gateway.following import Follower, followers
 from gateway.mail.address import parse_address
 from gateway.notify.recipients import choose
@@ -166,7 +166,7 @@ def _print_record(shown: dict[str, Any]) -> None:
         for change in each["changes"]:
             out.print(f"  {change['name']}: {change['old'] or '–'} → {change['new'] or '–'}", markup=False)
         if each["text"]:
-            out.print("  " + each["text"].replace("\n", "\n  "), markup=False)
+            out.print(foreign("  " + each["text"].replace("\n", "\n  ")), markup=False)
         for said in each["authentication"]:
             out.print(f"  {said}", style="dim", markup=False)
         for withheld in each["withheld"]:

@@ -11,12 +11,13 @@ from gateway.decide.authorise import Question, Wish, authorise
 from gateway.decide.disposition import hold
 from gateway.decide.execute import Executed, Giver, execute, unknown
 from gateway.decide.held import SECOND_YES
-from gateway.decide.meant import Mistake
+from gateway.decide.meant import Mistake, any_meant, signed_only
 from gateway.decide.place import Incoming, Place, keep_aside, named, tell_held
 from gateway.decide.post import Desk, Text
+from gateway.decide.quoted import careful
 from gateway.following import in_general
 from gateway.mail.address import parse_address
-from gateway.mail.quoting import split_reply
+from gateway.mail.quoting import begins_quoted, split_reply
 from gateway.people import Person
 from gateway.records.commands import (
     BY_NAME,
@@ -29,11 +30,13 @@ from gateway.records.commands import (
     QUOTE,
     SEND,
     UNFOLLOW,
+    Command,
     Given,
     asks_note,
     fits,
     may_mean_note,
     split_commands,
+    titles,
 )  # fmt: skip
 from gateway.records.lifecycle import Problem
 from gateway.records.record import CUSTOMER
@@ -44,6 +47,7 @@ from gateway.store.messages import Author
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
+NOT_POSTED = "What you wrote beside it is posted nowhere: write it to the address of the record."
 HIDDEN_NOTE = Mistake("/note", problem=Problem("it must stand in the first line"), instead=("/note",))
 
 
@@ -123,7 +127,8 @@ def asks_again(
     never sees it.
     """
     person = incoming.identity.person
-    twice = [each.line for each in given if each.command and each.command.name in desk.site.rules.confirm_twice]
+    asking = desk.site.rules.confirm_twice if not incoming.doubtful else frozenset(BY_NAME)  # it may be a machine's
+    twice = [each.line for each in given if each.command and each.command.name in asking]
     if not twice or incoming.recipient.released or person is None:
         return None
     scope = f"record:{where.record.id}:{where.action}:twice"
@@ -152,39 +157,70 @@ def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) ->
         decided = machine.why_not(incoming, "command", named=addressed) or decided
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
-    given = _by_its_address(desk, incoming, where)
+    given, text = _by_its_address(desk, incoming, where)
+    wrong = _wrong_here(desk, where, given)
+    if wrong is not None:
+        return refuse(tx, incoming, where, wrong, given, text)
+    said = Text(attachments=incoming.attachments, original_id=incoming.mail.message_id)
+    said = Text() if incoming.note else replace(said, text=text if where.action == SEND.name else "")
+    checked = careful(tx, desk, incoming, where, said, titles(given))
+    if isinstance(checked, Settled):
+        return checked
     if (kept := asks_again(tx, desk, incoming, where, given)) is not None:
         return kept
     scope = f"record:{where.record.id}:{where.action}"
     again = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated"
     if again or not is_first(tx, incoming, where):
         return Settled("done", "duplicate", "the same mail was carried out already", where.record.id)
-    giver = _giver(incoming, where, Text(attachments=incoming.attachments, original_id=incoming.mail.message_id))
-    made = execute(tx, desk, where.record, given, giver, incoming.now)
-    if isinstance(made, Mistake) and given[0].command in (FOLLOW, UNFOLLOW) and where.action != PREFS.name:
-        # A greeting or a signature there is no list of subtypes: all is meant.
-        made = execute(tx, desk, where.record, [replace(given[0], arguments=())], giver, incoming.now)
+    made = execute(tx, desk, where.record, given, _giver(incoming, where, checked), incoming.now)
     if isinstance(made, Mistake):
-        return refuse(tx, incoming, where, made, given)
+        return refuse(tx, incoming, where, made, given, text)
+    if text and where.action != SEND.name and not made.warning:
+        made = replace(made, warning=NOT_POSTED)
     _answer_all(tx, incoming, where, made, ())
     return Settled("done", "command", "", where.record.id)
 
 
-def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> Sequence[Given]:
-    """Return what a mail to a command's address commands: the form of preferences may be several things."""
-    asked = BY_NAME[where.action]
-    if asked is PREFS and incoming.identity.person is not None:
+def _wrong_here(desk: Desk, where: Place, given: Sequence[Given]) -> Mistake | None:
+    """Return a command line in a mail to a command's address that cannot be carried out there, or None."""
+    note = next((each for each in given if each.command is NOTE), None)
+    if note is not None:
+        return Mistake(note.line, (), Problem("write a note to the address of notes, or of the record"))
+    return mistake(desk, where, given, "")
+
+
+def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> tuple[Sequence[Given], str]:
+    """Return what a mail to a command's address commands, and what it says beside that.
+
+    Command lines in it come first: who changes the amount and sends it means the new one. The form of preferences may
+    be several commands. What a button wrote there, which is its own subject, says nothing; nor does a signature.
+    """
+    asked, person = BY_NAME[where.action], incoming.identity.person
+    own = "" if begins_quoted(incoming.mail.text) else split_reply(incoming.mail.text).text
+    lines, rest = split_commands(own) if person is not None else ((), own)
+    if asked is PREFS and person is not None:
         ticked = prefs.read(incoming.mail.text, desk.site.rules.kinds.of_record(where.record.kind))
-        mine = next((each for each in where.followers if each.who == incoming.identity.person.key), None)
-        given = prefs.as_commands(ticked, mine.wants(ticked) if mine else ())
-        return given or [Given(asked.name, asked, ())]
-    if asked in (QUOTE, INVOICE):  # what a button writes there is its own label, and no title
-        return [Given(asked.name, asked, ())]
-    line = split_reply(incoming.mail.text).text.split("\n", 1)[0] if asked.takes else ""
-    words = tuple(line.split())
-    if asked is SEND and not all(parse_address(word.strip("<>,;")) for word in words):
-        words = ()  # nor is a greeting an address
-    return [Given(asked.name, asked, words)]
+        mine = next((each for each in where.followers if each.who == person.key), None)
+        given = (*lines, *prefs.as_commands(ticked, mine.wants(ticked) if mine else ()))
+        return given or [Given(asked.name, asked, ())], ""
+    first, _, below = rest.partition("\n")
+    if incoming.mail.subject.strip() == f"{first.strip()} {where.record.ref}":
+        first = ""
+    words = tuple(first.split()) if asked.takes and asked not in (QUOTE, INVOICE) else ()
+    if not _are_meant(desk, asked, words):
+        words = ()
+    left = below if words else f"{first}\n{below}"
+    lines = tuple(each for each in lines if (each.command, each.arguments) != (asked, ()))
+    return [*lines, Given(asked.name, asked, words)], "" if signed_only(left, person) else left.strip()
+
+
+def _are_meant(desk: Desk, asked: Command, words: Sequence[str]) -> bool:
+    """Whether the first line of a mail to a command's address is what the command takes, and no greeting."""
+    if asked is SEND:
+        return all(parse_address(word.strip("<>,;")) for word in words)
+    if asked in (FOLLOW, UNFOLLOW):
+        return any_meant(words, list(desk.site.rules.kinds.subtypes.values()))
+    return True
 
 
 def _answer_all(

@@ -104,6 +104,7 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
     possible = _possible(desk, record)
     if not commands.is_for(command, record.kind):
         return Mistake(given.line, possible, Problem("not for a {}", (record.kind,)))
+    line = given.line
     if command is commands.SET:
         given = replace(given, arguments=apart(given.arguments))
     if commands.too_much(given):
@@ -113,7 +114,7 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
         return Mistake(given.line, (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))
     made = _do(tx, desk, record, command, given.arguments, giver, now)
     if isinstance(made, Mistake):
-        return replace(made.on(given.line), nearest=made.nearest or possible)
+        return replace(made.on(line), nearest=made.nearest or (possible if command.event else ()))
     data = {"arguments": list(given.arguments), "how": giver.how}
     audit.append(tx, giver.author.who or giver.author.email, command.name, record.ref, now, **data)
     return replace(made, done=made.done or done)

@@ -5,6 +5,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,14 +23,26 @@ from gateway.rules import Team
 
 _VALUE_MAX = 500  # characters
 _COLON = re.compile(r"[:：=]")
-_PLACEHOLDERS = frozenset({"reason", "原因"})  # what a button leaves for its author to write over
+_PLACEHOLDERS = frozenset({"reason", "原因", "field", "欄位"})  # what a button leaves for its author to write over
 _TEAM_WORDS = ("team:", "團隊:")  # what says that a choice stands for a team's records
-_EVERY_TEAM = frozenset({"", "*", "all", "全部"})
+_CUSTOMER = frozenset({CUSTOMER, "客戶"})
+_ALL = frozenset({"*", "all", "全部"})
+_LIST = re.compile(r"[,，、;；]")
+_NEAR = 0.5  # from which on a word may be a mistyped one
+_FAREWELL = re.compile(
+    r"(?:(?:best|kind|warm|many)? ?(?:regards|wishes|thanks)|thanks(?: a lot)?|thank you|cheers|sincerely|yours"
+    r"|謝謝(?:您|你)?|感謝(?:您|你)?|感恩|祝好|敬上|此致|順頌商祺|順祝商祺)[\s,.!，。！]*"
+)
+_BESIDE_NAME = 20  # characters: "敬上", a title
+_SIGNED_MAX = 10  # lines
 # What people call a field in a command, beside its own name.
 _FIELDS = {
     "金額": "amount", "總額": "amount", "幣別": "currency", "有效期限": "valid_until", "電話": "phone", "標題": "title",
-    "主旨": "title",
+    "主旨": "title", "有效期": "valid_until", "有效日期": "valid_until", "階段": "stage", "狀態": "state",
+    "業務": "salesperson", "業務員": "salesperson", "負責人": "salesperson", "團隊": "team", "客戶": "customer",
+    "來源": "origin",
 }  # fmt: skip
+_KNOWN_FIELDS = frozenset({*_FIELDS, *_FIELDS.values()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,13 @@ class Mistake:
 def whom(desk: Desk, word: str) -> str | Mistake:
     """Return whom a word names as a follower: a person by key, name or address, `group:TEAM`, customer, an address."""
     people, rules = desk.site.people, desk.site.rules
-    if word == CUSTOMER or (word.startswith("group:") and word.removeprefix("group:") in rules.teams):
+    word = unicodedata.normalize("NFKC", word)
+    if word.casefold() in _CUSTOMER:
+        return CUSTOMER
+    teams = {team.name.casefold(): f"group:{key}" for key, team in rules.teams.items()}
+    if word.casefold() in teams:
+        return teams[word.casefold()]
+    if word.startswith("group:") and word.removeprefix("group:") in rules.teams:
         return word
     named = person(desk, word)
     if named:
@@ -74,7 +93,7 @@ def person(desk: Desk, word: str) -> str:
     people = desk.site.people
     if word in people.by_key:
         return word
-    low = word.casefold()
+    low = unicodedata.normalize("NFKC", word).casefold()
     named = [key for key, each in people.by_key.items() if low in (key.casefold(), each.name.casefold())]
     owner = people.person(low.strip("<>,"))
     return owner.key if owner else named[0] if len(named) == 1 else ""
@@ -87,6 +106,7 @@ def is_team(word: str) -> bool:
 
 def standing_team(desk: Desk, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]] | Mistake:
     """Return which team the words of a choice name (`team:TEAM`; "" for every one, None for none), and the others."""
+    words = _joined(words)
     teams = [word for word in words if is_team(word)]
     rest = tuple(word for word in words if word not in teams)
     if not teams:
@@ -94,10 +114,19 @@ def standing_team(desk: Desk, words: Sequence[str]) -> tuple[str | None, tuple[s
     named = teams[0].replace("：", ":").partition(":")[2]
     known = {team.casefold(): team for team in desk.site.rules.teams}
     known |= {each.name.casefold(): team for team, each in desk.site.rules.teams.items()}
-    if len(teams) == 1 and (named in _EVERY_TEAM or named.casefold() in known):
+    if len(teams) == 1 and (named.casefold() in _ALL or named.casefold() in known):
         return known.get(named.casefold(), ""), rest
     near = nearest(f"team:{named}", list(dict.fromkeys(f"team:{team}" for team in known.values())))
     return Mistake("", near, Problem("there is no team {}", (named,)), teams[0])
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Return words with `team: sales` as one."""
+    found: list[str] = []
+    for word in words:
+        alone = bool(found) and found[-1].lower().replace("：", ":") in _TEAM_WORDS
+        found[-1:] = [found[-1] + word] if alone else [*found[-1:], word]
+    return found
 
 
 def subtypes(words: Iterable[str], known: Sequence[Subtype]) -> tuple[str, ...] | Mistake:
@@ -105,14 +134,27 @@ def subtypes(words: Iterable[str], known: Sequence[Subtype]) -> tuple[str, ...] 
     called = {label.casefold(): each.name for each in known for label in each.names.values()}
     names = [each.name for each in known]
     found: list[str] = []
-    for word in words:
-        bare = word.rstrip(",，、")
-        pattern = called.get(bare.casefold(), bare)
+    for bare in apart_in_lists(words):
+        pattern = called.get(bare.casefold(), "*" if bare.casefold() in _ALL else bare)
         if not any(matches([pattern], name) for name in names):
             near = _nearest_named(bare, {name: name for name in names} | called)
             return Mistake("", near, Problem("there is no subtype {} here", (bare,)), bare)
         found.append(pattern)
     return tuple(found)
+
+
+def any_meant(words: Sequence[str], known: Sequence[Subtype]) -> bool:
+    """Whether one of these words is a subtype or a pattern of some, or comes near to one: it is a list of them."""
+    names = [called.casefold() for each in known for called in (each.name, *each.names.values())]
+    return any(
+        "*" in word or is_team(word) or difflib.get_close_matches(word.casefold(), names, 1, _NEAR)
+        for word in apart_in_lists(words)
+    )
+
+
+def apart_in_lists(words: Iterable[str]) -> list[str]:
+    """Return the words of a list, however they are set apart: `sent,confirmed`, `報價單送出、備註`."""
+    return [each for word in words for each in _LIST.split(word) if each]
 
 
 def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake:
@@ -126,7 +168,7 @@ def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake
             return Mistake("", (), Problem("write why in place of {}", (rest,)))
         return Edit(fields={"reason": rest})
     if command is commands.ASSIGN:
-        key = person(desk, words[0])
+        key = person(desk, words[0]) or person(desk, rest)
         known = _named(desk.site.people.by_key)
         if key:
             return Edit(salesperson=key)
@@ -148,6 +190,16 @@ def apart(words: tuple[str, ...]) -> tuple[str, ...]:
 def _set(words: tuple[str, ...]) -> Edit | Mistake:
     name = _FIELDS.get(words[0].rstrip(":：="), words[0].rstrip(":：=").lower())
     value = one_line(" ".join(words[1:]))[:_VALUE_MAX]
+    near = difflib.get_close_matches(name, _KNOWN_FIELDS, 1, 0.75)
+    if name in _PLACEHOLDERS:
+        return Mistake("", problem=Problem("write the field, and its value, in place of {}", (words[0],)))
+    if near and name not in _KNOWN_FIELDS:
+        return Mistake("", problem=Problem("there is no field {}", (words[0],)), instead=(f"/set {near[0]} {value}",))
+    return _written(name, words[0], value)
+
+
+def _written(name: str, said: str, value: str) -> Edit | Mistake:
+    """Return what writing a value into a field changes; the field is called `name`, and was called what is `said`."""
     if name == "title":
         return Edit(title=value[:TITLE_MAX])
     if name in (STAGE, "state", "salesperson", "team", "customer", "origin"):
@@ -157,12 +209,12 @@ def _set(words: tuple[str, ...]) -> Edit | Mistake:
         return Edit(fields={name: None})
     if name == "amount":
         if not amount(value):
-            return Mistake("", problem=Problem("{} is no amount", (value,)), instead=(f"/set {words[0]} 120000",))
+            return Mistake("", problem=Problem("{} is no amount", (value,)), instead=(f"/set {said} 120000",))
         return Edit(fields={name: amount(value)})
     if name == VALID_UNTIL:
         if not day(value):
             problem = Problem("{} is no day; write one like 2026-12-31", (value,))
-            return Mistake("", problem=problem, instead=(f"/set {words[0]} 2026-12-31",))
+            return Mistake("", problem=problem, instead=(f"/set {said} 2026-12-31",))
         return Edit(fields={name: day(value)})
     return Edit(fields={name: value})
 
@@ -188,3 +240,15 @@ def nearest(word: str, known: Iterable[str]) -> tuple[str, ...]:
     """Return the known words that come nearest to `word`, best first, or else all of them."""
     names = list(known)
     return tuple(difflib.get_close_matches(word, names, 3, 0.4)) or tuple(names[:20])
+
+
+def signed_only(text: str, person: Person | None) -> bool:
+    """Whether a text is nothing, or a signature: it begins with its author's name, or a farewell."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if not lines:
+        return True
+    while len(lines) > 1 and _FAREWELL.fullmatch(lines[0].casefold()):
+        lines.pop(0)
+    if person is None or not lines[0].casefold().startswith(person.name.casefold()):
+        return False
+    return len(lines[0]) <= len(person.name) + _BESIDE_NAME and len(lines) <= _SIGNED_MAX

@@ -45,6 +45,8 @@ def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     if record.state not in _OPEN and messages.had_effect(tx, scope, incoming.original_id, digest):
         return Settled("done", "duplicate", "the same answer was taken already", record.id)
     if where.role != "customer" or record.kind != QUOTATION.name or record.state not in _OPEN:
+        if where.role == "customer" and record.kind == QUOTATION.name and incoming.identity.authenticated:
+            _tell_late(tx, incoming, where)
         return thread.write(tx, desk, incoming, replace(where, action=""))
     released = incoming.recipient.released
     if not incoming.identity.authenticated and not released:
@@ -110,12 +112,24 @@ def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         return thread.write(tx, desk, incoming, replace(where, action=""))
     proof = {"mail": mail.message_id, "sha256": incoming.arrival.digest.hex(), "how": how}
     audit.append(tx, identity.email, f"offer {where.action}", record.ref, incoming.now, **proof)
-    _tell(tx, desk, incoming, where, subtype.name)
+    if posted.message is not None:
+        _tell(tx, desk, incoming, where, subtype.name, posted.message)
     return Settled("posted", record_id=record.id, message_id=posted.message)
 
 
-def _tell(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, event: str) -> None:
-    """Confirm the answer to both sides: the customer, and the salesperson who would not hear of the event."""
+def _tell_late(tx: Transaction, incoming: Incoming, where: Place) -> None:
+    """Tell a customer that what they answer is open no more; what they wrote stands in the thread."""
+    email = incoming.identity.email
+    state = where.record.state.capitalize()
+    data = {"what": "late", "answers": incoming.mail.message_id, "who": email, "text": "", "state": state}
+    notices.add(tx, NewNotice("offer", "", email, data, where.record.id), incoming.now)
+
+
+def _tell(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, event: str, message: int) -> None:
+    """Confirm the answer to both sides: the customer, and the salesperson who would not hear of the event.
+
+    What the salesperson gets is a copy of the `message`: who answers it answers the customer.
+    """
     record = where.record
     data = {"what": where.action, "answers": incoming.mail.message_id, "who": incoming.identity.email, "text": ""}
     if incoming.identity.authenticated:
@@ -126,5 +140,6 @@ def _tell(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, event: 
         for follower in where.followers
     )
     if salesperson is not None and not hears:
-        data |= {"text": _words(desk, incoming)[:SHOWN_MAX]}
+        copied = messages.load(tx, [message])[0].message_id
+        data |= {"text": _words(desk, incoming)[:SHOWN_MAX], "copy_of": copied}
         notices.add(tx, NewNotice("offer", salesperson.key, salesperson.email[0], data, record.id), incoming.now)

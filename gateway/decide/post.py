@@ -156,8 +156,12 @@ def happen(
 def _assigned(
     tx: Transaction, desk: Desk, record: Record, before: str, actor: Author, now: int, about: Message | None = None
 ) -> int | None:  # fmt: skip
-    """Tell a new salesperson, unless they did it themselves; `about` made the record: an answer answers that."""
+    """Tell a new salesperson, unless they did it themselves; an answer to that answers what it is `about`.
+
+    That is the message that made the record, or else what was heard from outside last.
+    """
     if record.salesperson and record.salesperson not in (before, actor.who):
+        about = about or messages.newest_from_outside(tx, record.id)
         change = Change("salesperson", before, record.salesperson)
         return post(tx, desk, record, ASSIGNED, actor, Text(), now, changes=(change,), parent=about).message
     return None

@@ -19,11 +19,11 @@ _BOX = re.compile(
     r"(?P<left>[xv✓✔√*]?)\s?[\[({【〔](?P<inside>[^\])}】〕]{0,8})[\])}】〕](?P<right>(?:[xv✓✔√*](?![a-z]))?)",
     re.IGNORECASE,
 )
-_SIGN = re.compile(r"[☐□☑☒✅✓✔√]")
+_SIGN = re.compile(r"[☐□☑☒✅✓✔√❌✗✘]")
 _MARK = re.compile(r"[xv*]\s+", re.IGNORECASE)
 _EMPTY = frozenset({"", "_", "-", ".", "0", "n", "no", "off", "false", "否", "不", "不要", "無"})
 _NAME = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)?")
-_UNTICKED = "☐□"
+_UNTICKED = "☐□❌✗✘"
 
 
 def read(text: str, subtypes: Iterable[Subtype]) -> dict[str, bool]:

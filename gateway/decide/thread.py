@@ -8,13 +8,13 @@ from gateway.decide import command, machine
 from gateway.decide.authorise import Question, Wish, authorise, authorise_team
 from gateway.decide.disposition import Disposition, hold
 from gateway.decide.intake import ADDED_MAX
-from gateway.decide.meant import Mistake
+from gateway.decide.meant import Mistake, signed_only
 from gateway.decide.place import Incoming, Place, addressed, keep_aside, keep_challenge, means
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
 from gateway.mail.quoting import begins_quoted, split_reply, without_quotes
+from gateway.records.commands import HELP, UNFOLLOW, Given, asks_note, split_commands, titles
 from gateway.records.commands import NOTE as NOTE_COMMAND
-from gateway.records.commands import Given, asks_note, split_commands
 from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
 from gateway.records.record import Choice
 from gateway.store import followers, messages
@@ -23,6 +23,7 @@ from gateway.store.messages import Author, Details, Message
 from gateway.store.session import Transaction
 
 MINUTE_MS = 60_000
+LIKE_A_MACHINE = "it reads like a machine's answer"
 
 
 def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
@@ -37,7 +38,8 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     if own and not begins_quoted(incoming.mail.text):
         given, text = split_commands(reply.text)
     is_note = incoming.note or where.action == NOTE.name or asks_note(given)
-    wish: Wish = "note" if is_note else "command" if given else "discussion"
+    free = bool(given) and all(each.command in (UNFOLLOW, HELP) for each in given)  # of whatever right
+    wish: Wish = "note" if is_note else "unfollow" if free else "command" if given else "discussion"
     decided = _decide(tx, desk, incoming, where, wish)
     commands = any(each.command is not NOTE_COMMAND for each in given)
     if decided.name == "accept" and commands and not incoming.recipient.released:
@@ -52,7 +54,8 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     if (mistake := command.mistake(desk, where, given, shown)) is not None:
         return command.refuse(tx, incoming, where, mistake, given, text)
     said = _said(desk, incoming, where, given, text, reply.quoted, is_note=is_note)
-    checked = said if is_note else careful(tx, desk, incoming, where, said)
+    checked = careful(tx, desk, incoming, where, Text() if is_note else said, titles(given))
+    checked = said if is_note and isinstance(checked, Text) else checked
     if isinstance(checked, Settled):
         return checked
     if (kept := command.asks_again(tx, desk, incoming, where, given)) is not None:
@@ -78,7 +81,7 @@ def _act(
     where = replace(where, record=made.record)
     if made.spoken is not None and not is_note:
         return Settled("posted", record_id=where.record.id, message_id=made.spoken)
-    if given and not said.text.strip() and not incoming.mail.attachments:
+    if given and signed_only(said.text, incoming.identity.person) and not incoming.mail.attachments:
         return Settled("done", "command", "", where.record.id)
     incoming = machine.recognised(tx, incoming, where, said.text)
     posted = _post(tx, desk, incoming, where, is_note=is_note, said=said)
@@ -96,7 +99,8 @@ def _said(
         text = machine.line(text)
     if incoming.arrival.door == FOLDER:
         text = _introduced(incoming, text)
-    details = Details(defects=incoming.mail.defects, withheld=incoming.withheld)
+    inside = LIKE_A_MACHINE if incoming.doubtful and incoming.identity.person is None else ""
+    details = Details(defects=incoming.mail.defects, withheld=incoming.withheld, inside=inside)
     return Text(text, desk.addresses.untagged(quoted), attachments=incoming.attachments, details=details)
 
 
@@ -169,6 +173,8 @@ def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_n
     identity, mail = incoming.identity, incoming.mail
     named = [mailbox.address for mailbox in (*mail.to, *mail.cc)]
     outside = [address for address in named if not desk.addresses.owns(address)]
+    if incoming.arrival.door == FOLDER:
+        outside = []  # whom somebody once wrote to has not got what is said here
     quiet = _in_bcc(desk, incoming, where)
     adds = not (is_note or incoming.automatic or quiet)
     added = _newcomers(tx, desk, incoming, where, [a.key for a in outside]) if adds else ()
@@ -220,6 +226,8 @@ def _asked_by(tx: Transaction, parent: Message | None) -> Message | None:
 def _in_bcc(desk: Desk, incoming: Incoming, where: Place) -> bool:
     """Whether one of our people put the record in Bcc: To and Cc are there, and do not name it."""
     mail = incoming.mail
+    if incoming.arrival.door == FOLDER:
+        return False
     shown = mail.header.first("to") or mail.header.first("cc")
     is_named = bool(addressed(desk, (*mail.to, *mail.cc), where.record))
     address = desk.addresses.parse(incoming.recipient.address)

@@ -14,6 +14,7 @@ from gateway.notify.answer import Asked, Section
 from gateway.notify.compose import Envelope, Part, header, shared_body, shared_fields
 from gateway.notify.context import said_of, shown_change, subject_of
 from gateway.notify.render import Renderer, Value
+from gateway.people import Person
 from gateway.records.kinds import NOTE, Kinds
 from gateway.records.lifecycle import Change
 from gateway.records.record import Record
@@ -44,6 +45,7 @@ _CAUSES = {
     "full": "The mailbox is full.",
     "blocked": "Their server refused the mail as unwanted.",
     "size": "The mail is larger than their server takes.",
+    "passed on": "Their server took it, and passed it on to an address that does not exist.",
     "temporary": "Their server could not take it, again and again.",
     "other": "Their server did not take it.",
 }
@@ -52,6 +54,7 @@ _MENDS = {
     "full": "Tell them by telephone, and send it again when there is room.",
     "blocked": "Reach them another way, and tell your administrator: it may concern all your mail.",
     "size": "Send it again with smaller attachments.",
+    "passed on": "Tell them by telephone that mail to them is passed on to nobody.",
     "temporary": "Reach them another way, and send it again later.",
     "other": "Check the address, or reach them another way.",
 }
@@ -123,7 +126,7 @@ def _compose(
         author=site.settings.site.name,
         sender=addresses.alias(record.ref) if record else addresses.word("gateway"),
         date=each.created_at,
-        message_id=f"notice.{secrets.token_hex(12)}@{addresses.domain}",
+        message_id=str(each.data.get("copy_of") or f"notice.{secrets.token_hex(12)}@{addresses.domain}"),
         subject=subject,
         ancestors=[answers] if answers.isascii() and answers.isprintable() and answers else [],
         list_id="",
@@ -158,14 +161,15 @@ def _context(
         data["item"] = _plain(_held(addresses, each.data["item"], ""))
     if each.kind == "offer" and record is not None:
         data |= {"inside": bool(each.who), **context.offer(renderer, record, language)}
+        data["state"] = words(str(each.data.get("state", "")))
+        data["buttons"] = _buttons(site, addresses, words, record, person)
     if each.kind == "transcript":
         changes = [Change(*change) for change in each.data.get("changes", ())]
         data["warning"] = words(str(each.data.get("warning", "")))
         data["changes"] = [shown_change(site, renderer, language, change) for change in changes]
         data |= _mistake(addresses, kinds, words, language, each, record)
-        may = record is not None and person is not None and person.entitled and data["what"] in ("created", "done")
-        stages = site.rules.lead_stages
-        data["buttons"] = buttons.for_insiders(addresses, kinds, stages, record, words) if record and may else []
+        done = data["what"] in ("created", "done")
+        data["buttons"] = _buttons(site, addresses, words, record, person) if done else []
     if "at" in each.data:
         data["at"] = renderer.time(language, int(each.data["at"]))
     return {
@@ -179,6 +183,15 @@ def _context(
         "customer": False,
         **data,
     }
+
+
+def _buttons(
+    site: Site, addresses: Addresses, words: Callable[[str], str], record: Record | None, person: Person | None
+) -> list[Value]:  # fmt: skip
+    """Return what a person may do on a record from a notice about it."""
+    if record is None or person is None or not person.entitled:
+        return []
+    return buttons.for_insiders(addresses, site.rules.kinds, site.rules.lead_stages, record, words)
 
 
 def _inside(each: Notice) -> str:

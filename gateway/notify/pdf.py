@@ -6,6 +6,10 @@ Needs the extra `[pdf]`, and fonts that show Chinese on the machine.
 totals all the same, and `check` says what is missing. A record with very many lines gets none either.
 """
 
+import ctypes.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -20,11 +24,28 @@ MEDIA_TYPE = "application/pdf"
 def _library() -> Any:  # noqa: ANN401 (a module, or None)
     """Return the library, or None; what it needs of the system (Pango) may be missing too."""
     try:
-        import weasyprint  # noqa: PLC0415 (an extra, and a second of a processor to load)
+        with _by_their_names():
+            import weasyprint  # noqa: PLC0415 (an extra, and a second of a processor to load)
     except (ImportError, OSError) as error:
         maillog.no_pdf(str(error).splitlines()[0])
         return None
     return weasyprint
+
+
+@contextmanager
+def _by_their_names() -> Iterator[None]:
+    """Let libraries be found by their names alone: Linux needs no more, and looking further starts a compiler."""
+    find = ctypes.util.find_library
+    if sys.platform == "linux":
+        ctypes.util.find_library = _not_found
+    try:
+        yield
+    finally:
+        ctypes.util.find_library = find
+
+
+def _not_found(name: str) -> str | None:  # noqa: ARG001 (the name of a library)
+    return None
 
 
 def available() -> bool:

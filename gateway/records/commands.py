@@ -69,8 +69,9 @@ COMMANDS = (
 )  # fmt: skip
 SOCIAL = (NOTE, FOLLOW, UNFOLLOW, ADD, REMOVE, UNDO)  # what also a team's own thread takes
 BY_NAME = {command.name: command for command in COMMANDS}
-_MEANT_NOTE = re.compile(r"[*_>\"'`\s]*[/\\⁄∕](?:note\b|[備备][註注])", re.IGNORECASE)
+_MEANT_NOTE = re.compile(r"[*_>\"'`\s]*[/\\⁄∕](?:notes?\b|(?:內部|内部)?[備备][註注])", re.IGNORECASE)
 _WORD = re.compile(r"\s*(?P<word>[^\s:：]+)(?P<rest>.*)", re.DOTALL)
+_GLUED = re.compile(r"([a-z]+)[^\x00-\x7f].*")
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 # What is written in other characters, by habit or by an input method, is the same word.
 _SAME = str.maketrans(
@@ -149,6 +150,11 @@ def asks_note(given: Sequence[Given]) -> bool:
     return any(each.command is NOTE for each in given)
 
 
+def titles(given: Sequence[Given]) -> list[str]:
+    """Return the words of commands that everybody reads who hears of the record."""
+    return [" ".join(each.arguments) for each in given if each.command in (SET, QUOTE, INVOICE) and each.arguments]
+
+
 def may_mean_note(text: str) -> bool:
     """Whether a line of `text` looks as if its author meant `/note`, though it does not stand at the top.
 
@@ -169,6 +175,9 @@ def _read(line: str) -> Given | None:
         return None
     word, rest = found["word"], found["rest"]
     name = _looked_at(word).lower().translate(_SAME)
+    glued = _GLUED.fullmatch(name)
+    if glued is not None and (latin := _BY_WORD.get(glued[1])) is not None and latin.takes:  # `/set金額 5`
+        name, rest = glued[1], word[len(glued[1]) :] + rest
     first, _, others = _looked_at(rest).partition(" ")
     if name + first.translate(_SAME) in _BY_WORD and not name.isascii():  # `/取消 訂閱`
         name, rest = name + first.translate(_SAME), others

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 
 _CLAUSE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|=|<(?!=)|>(?!=)|\bin\b)\s*(.+?)\s*", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,20})?")
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?萬?")
 _TEN_THOUSANDS = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)萬")
 _DAY = re.compile(r"(?:民國)?\s*(\d{3,4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?(?:[T ].*)?")
 _REPUBLIC = 1911  # the year before the first of Taiwan's calendar, whose years have three digits
@@ -93,8 +94,11 @@ def number(text: str) -> Decimal | None:
 
 def amount(text: str) -> str:
     """Return `text` as a number if it is an amount, commas and currency aside: `NT$120,000`, `12萬元`; else ""."""
-    bare = unicodedata.normalize("NFKC", text).upper().replace(",", "").strip()
+    bare = unicodedata.normalize("NFKC", text).upper().strip()
     bare = bare.removeprefix("NT").removeprefix("$").removesuffix("元").strip()
+    if bare.startswith("-") or ("," in bare and not _GROUPED.fullmatch(bare)):
+        return ""  # 12,5 may be 12.5 as well as 125
+    bare = bare.replace(",", "")
     if (found := _TEN_THOUSANDS.fullmatch(bare)) is not None:
         bare = f"{Decimal(found[1]) * 10_000:f}".partition(".")[0]
     return bare if number(bare) is not None else ""

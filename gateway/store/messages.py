@@ -265,6 +265,15 @@ def last_told(tx: Transaction, record_id: int, subtype: str) -> Message | None:
     return next((each for each in told if not each.details.taken_back), None)
 
 
+def newest_from_outside(tx: Transaction, record_id: int) -> Message | None:
+    """Return what somebody outside, and no machine, wrote last on a record; or None."""
+    query = sa.select(message).where(
+        message.c.record_id == record_id, message.c.author_who == "", message.c.author_email != ""
+    )
+    rows = tx.execute(query.order_by(message.c.id.desc()).limit(_WINDOW))
+    return next((each for each in map(_message, rows) if not each.details.automatic), None)
+
+
 def shown_attachments(tx: Transaction, record_id: int, after: int = 0) -> list[Kept]:
     """Return what those inside attached in a thread, newest first, but for notes, and PDFs that we made ourselves.
 

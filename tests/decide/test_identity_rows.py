@@ -117,7 +117,7 @@ def test_A04_without_exactly_one_author_a_mail_is_kept_and_commands_nothing(made
             if whose is None:
                 assert became in {("held", "no author"), ("held", "not a person")}, (field, to)
     assert {row.author_email for row in made.messages()[1:]} <= {A, ""}
-    assert set(made.choices()) == {"a"}
+    assert set(made.choices()) <= {"a"}
 
 
 # ---- A05: another reader must not read another address where we read one

@@ -1,6 +1,7 @@
 """What CONTRACT says becomes of a mail or an event, in the model: who may, what is done, what is answered."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from tests.kit.model import (
     ALL_SUBTYPES,
@@ -162,7 +163,8 @@ class Office:
             greets = mail.to == "send" and any("@" not in word for word in mail.commands[0][1:])
             return self._try((("send",),) if greets else mail.commands, who)
         except Mistake:
-            if not by_address or mail.to not in ("follow", "unfollow"):
+            listed = any(_is_subtype(each) for each in mail.commands[0][1:])
+            if not by_address or mail.to not in ("follow", "unfollow") or listed:
                 raise
             return self._try(((mail.to,),), who)  # a greeting there is no list of subtypes
 
@@ -378,3 +380,8 @@ def _changes(before: Thing, after: Thing) -> dict[object, tuple[object, object]]
 def _changed_standing(before: Standing, after: Standing) -> dict[object, tuple[object, object]]:
     keys = {**before, **after}
     return {("standing", *key): (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def _is_subtype(word: str) -> bool:
+    """Whether a word is one, a pattern of some, or mistyped: who writes it means a list of them."""
+    return "*" in word or word.startswith(("team:", "團隊:")) or bool(get_close_matches(word, ALL_SUBTYPES, 1, 0.5))

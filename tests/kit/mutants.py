@@ -55,7 +55,7 @@ MUTANTS = (
     Mutant("gateway/notify/recipients.py", "            any(each in message.addressed for each in follower.emails),", "            False,", "who stands in To or Cc gets no second copy", (CHOSEN,)),
     # ---- what a mail becomes
     Mutant("gateway/decide/thread.py", "    is_note = incoming.note or where", "    is_note = where", "the answer to a note is a note", (STAY,)),
-    Mutant("gateway/decide/thread.py", "    checked = said if is_note else careful(", "    checked = said if True else careful(", "a text that quotes a note is asked about", (STAY,)),
+    Mutant("gateway/decide/thread.py", "    checked = said if is_note and isinstance(checked, Text) else checked", "    checked = said", "a text that quotes a note is asked about", (STAY,)),
     Mutant("gateway/decide/thread.py", '    text = desk.addresses.untagged("\\n".join([*command.note_words(given), text]).strip("\\n"))', '    text = "\\n".join([*command.note_words(given), text]).strip("\\n")', "no reader's tag stands in a text", (RECEIVE,)),
     Mutant("gateway/decide/thread.py", "    adds = not (is_note or incoming.automatic or quiet)", "    adds = not (incoming.automatic or quiet)", "a note's Cc makes nobody a follower", (STAY,)),
     Mutant("gateway/decide/thread.py", "incoming.identity.person is None and asks_note(split_commands(reply.text)[0]):", "False:", "an outsider's /note is no discussion", (STAY,)),
@@ -68,7 +68,7 @@ MUTANTS = (
     Mutant("gateway/decide/serve.py", '    if incoming.arrival.door != FOLDER and len(incoming.mail.header.all("received")) > HOPS_MAX:', "    if False:", "mail that goes round in circles is held", (LOOPS,)),
     Mutant("gateway/decide/quoted.py", '        return replace(said, details=replace(said.details, inside="it quotes an internal note"))', "        return said", "a quote posted where nobody outside hears never leaves later", (STAY,)),
     Mutant("gateway/decide/quoted.py", "bool(where.record.customer.emails) or any(follower.outsider", "any(follower.outsider", "a customer may come to hear", (STAY,)),
-    Mutant("gateway/decide/quoted.py", "    texts = [said.text, *(text for each in said.attachments for text in _texts_in(each, mails))]", "    texts = [said.text]", "a note in an attachment is seen", (STAY,)),
+    Mutant("gateway/decide/quoted.py", "    texts = [said.text, *files, *(text for each in said.attachments for text in _texts_in(each, mails))]", "    texts = [said.text]", "a note in an attachment is seen", (STAY,)),
     Mutant("gateway/decide/quoted.py", "    decided = incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE", "    decided = incoming.recipient.released", "who released for another cause did not decide about a note", (STAY,)),
     Mutant("gateway/decide/machine.py", "        replace(incoming, automatic=REPEATS)\n", "        incoming\n", "a machine without fields is recognised", (LOOPS,)),
     Mutant("gateway/decide/machine.py", "    if AMBIGUOUS in incoming.mail.defects:", "    if False:", "what can be read in two ways commands nothing", ("tests/decide/test_command_rows.py", "tests/decide/test_reply_rows.py", ROWS)),

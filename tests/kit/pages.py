@@ -71,6 +71,7 @@ NOTICES: Mapping[str, Mapping[str, Any]] = {
              "subject": "Chairs", "reason": "nothing proves that the author wrote it"},
         ]
     },
+    "offer-late": {"what": "late", "state": "Confirmed", "who": "wang@acme.example", "text": ""},
     "offer-accept": {"what": "accept", "who": "wang@acme.example", "text": "Yes, please. But deliver to the back door.\n請送到後門。"},
     "offer-decline": {"what": "decline", "who": "wang@acme.example", "text": ""},
     "failed": {"recipient": "wang@acme.example", "answer": f"550 5.1.1 no such user; see {LINK}", "cause": "address", "subject": "S", "at": AT_MS},

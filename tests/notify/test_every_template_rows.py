@@ -42,6 +42,7 @@ BRANCHES: list[dict[str, object]] = [
     {"what": "decline", "note": True, "unfollow": "", "follow": "", "problem": ""},
     *({"what": f"held {what}"} for what in ("release", "drop", "block", "gone", "may not")),
     {"what": "created"},
+    {"what": "late", "inside": False},
     {"what": "done"},
     {"what": "done", "ref": ""},
     {"what": "unknown", "problem": ""},
@@ -61,7 +62,7 @@ def values() -> dict[str, object]:
     row = {"text": WORD, "link": WORD, "buttons": [button, button]}
     words = [
         "site", "ref", "title", "kind", "author", "text", "stage", "lost_reason", "salesperson", "customer_name", "total", "valid_until", "reason", "alias", "unfollow", "unfollow_address",
-        "follow", "follow_address", "note_alias", "address", "subject", "recipient", "answer", "why", "mend", "at", "who", "id", "given", "problem", "date", "origin", "subtype_label", "account", "mail", "error",
+        "follow", "follow_address", "note_alias", "address", "subject", "recipient", "answer", "why", "mend", "at", "who", "id", "given", "problem", "date", "origin", "subtype_label", "account", "mail", "error", "state",
     ]  # fmt: skip
     return {
         **dict.fromkeys(words, WORD),

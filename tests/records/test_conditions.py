@@ -107,7 +107,7 @@ def test_judging_never_raises(have, operator, value):
 @pytest.mark.parametrize(
     ("text", "read"),
     [("120000", "120000"), ("NT$120,000", "120000"), ("１２萬元", "120000"), ("1.25萬", "12500"), ("$5.50", "5.50"),
-     ("十二萬", ""), ("USD 5", ""), ("", ""), ("萬", ""), ("-5", "-5")],
+     ("十二萬", ""), ("USD 5", ""), ("", ""), ("萬", ""), ("-5", ""), ("12,5", ""), ("120.000,50", ""), ("1,234,567.5", "1234567.5")],
 )  # fmt: skip
 def test_an_amount_is_read_as_people_write_it(text, read):
     assert amount(text) == read
