@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, AsJson, Open, fail, foreign, iso, opened, operator, out, show_json, show_table
+from gateway.cli.app import NO, AsJson, Open, fail, foreign, iso, opened, operator, out, say, show_json, show_table
 from gateway.following import Follower, followers
 from gateway.mail.address import parse_address
 from gateway.notify.recipients import choose
@@ -186,6 +186,9 @@ def follow(ref: str, who: str, /, *subtypes: str) -> None:
         store_followers.choose(tx, found.id, Choice(key, subtypes or DEFAULT_SUBTYPES))
         audit.append(tx, operator(), "follow", found.ref, now_ms(), follower=key, subtypes=list(subtypes))
     out.print(f"{who} follows {found.ref}: {', '.join(subtypes or DEFAULT_SUBTYPES)}", markup=False)
+    internal = {each.name for each in site.site.rules.kinds.of_record(found.kind) if each.internal}
+    if subtypes and set(subtypes) <= internal and key not in site.site.people.by_key and not key.startswith("group:"):
+        say("but nobody outside hears of what is internal")
 
 
 def unfollow(ref: str, who: str, /, *subtypes: str) -> None:

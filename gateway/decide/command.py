@@ -11,7 +11,7 @@ from gateway.decide.authorise import Question, Wish, authorise
 from gateway.decide.disposition import hold
 from gateway.decide.execute import Executed, Giver, execute, unknown
 from gateway.decide.held import SECOND_YES
-from gateway.decide.meant import Mistake, any_meant, signed_only
+from gateway.decide.meant import Mistake, any_meant, signed_only, subtypes
 from gateway.decide.place import Incoming, Place, keep_aside, named, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.decide.quoted import careful
@@ -47,6 +47,7 @@ from gateway.store.messages import Author
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
+_FILES_SHOWN = 20
 NOT_POSTED = "What you wrote beside it is posted nowhere: write it to the address of the record."
 HIDDEN_NOTE = Mistake("/note", problem=Problem("it must stand in the first line"), instead=("/note",))
 
@@ -77,7 +78,9 @@ def refuse(
     instead = ["\n".join([*each, *([""] if text.strip() else []), text]).strip() for each in mended]
     # What was to stay inside stays there when it is sent again, or answered.
     note = incoming.note or where.action == NOTE.name or asks_note(given) or wrong is HIDDEN_NOTE
-    _answer(tx, incoming, where.record.id, "mistake", {**_wrong(wrong, instead), "note": note})
+    files = [each.name for each in incoming.attachments][:_FILES_SHOWN]
+    told = {**_wrong(wrong, instead), "note": note, "files": files}
+    _answer(tx, incoming, where.record.id, "mistake", told)
     return Settled("done", "mistake", f"{wrong.given} is no command here; nothing was done", where.record.id)
 
 
@@ -207,20 +210,26 @@ def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> tuple[Seque
     if incoming.mail.subject.strip() == f"{first.strip()} {where.record.ref}":
         first = ""
     words = tuple(first.split()) if asked.takes and asked not in (QUOTE, INVOICE) else ()
-    if not _are_meant(desk, asked, words):
+    if not _are_meant(desk, where, asked, words, person):
         words = ()
     left = below if words else f"{first}\n{below}"
     lines = tuple(each for each in lines if (each.command, each.arguments) != (asked, ()))
     return [*lines, Given(asked.name, asked, words)], "" if signed_only(left, person) else left.strip()
 
 
-def _are_meant(desk: Desk, asked: Command, words: Sequence[str]) -> bool:
-    """Whether the first line of a mail to a command's address is what the command takes, and no greeting."""
+def _are_meant(desk: Desk, where: Place, asked: Command, words: Sequence[str], person: Person | None) -> bool:
+    """Whether the first line of a mail to a command's address is what the command takes, and no greeting.
+
+    Of our own people also what they mistyped is: they read what was wrong. Nobody else is answered.
+    """
     if asked is SEND:
         return all(parse_address(word.strip("<>,;")) for word in words)
-    if asked in (FOLLOW, UNFOLLOW):
-        return any_meant(words, list(desk.site.rules.kinds.subtypes.values()))
-    return True
+    if asked not in (FOLLOW, UNFOLLOW):
+        return True
+    kinds = desk.site.rules.kinds
+    if not isinstance(subtypes(words, kinds.of_record(where.record.kind)), Mistake):
+        return True
+    return person is not None and any_meant(words, list(kinds.subtypes.values()))
 
 
 def _answer_all(

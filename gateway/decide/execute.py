@@ -188,8 +188,8 @@ def _derive(
 ) -> Executed | Mistake:  # fmt: skip
     """Make a quotation from a lead, or the invoice of an order."""
     if not commands.fits(command, record, desk.site.rules.kinds):
-        about = (record.ref, record.state, command.name)
-        return Mistake("", (), Problem("{} is {}: /{} is not possible", about))
+        about = (record.ref, record.state, f"/{command.name}")
+        return Mistake("", (), Problem("{} is {}: {} is not possible", about))
     there = record.fields.get(derive.MADE[command.name], "")
     if command is commands.INVOICE and there and not words:
         problem = Problem("{} has the invoice {} already; name what another is for", (record.ref, there))

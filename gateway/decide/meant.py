@@ -28,7 +28,6 @@ _TEAM_WORDS = ("team:", "團隊:")  # what says that a choice stands for a team'
 _CUSTOMER = frozenset({CUSTOMER, "客戶"})
 _ALL = frozenset({"*", "all", "全部"})
 _LIST = re.compile(r"[,，、;；]")
-_NEAR = 0.5  # from which on a word may be a mistyped one
 _FAREWELL = re.compile(
     r"(?:(?:best|kind|warm|many)? ?(?:regards|wishes|thanks)|thanks(?: a lot)?|thank you|cheers|sincerely|yours"
     r"|謝謝(?:您|你)?|感謝(?:您|你)?|感恩|祝好|敬上|此致|順頌商祺|順祝商祺)[\s,.!，。！]*"
@@ -146,10 +145,12 @@ def subtypes(words: Iterable[str], known: Sequence[Subtype]) -> tuple[str, ...] 
 def any_meant(words: Sequence[str], known: Sequence[Subtype]) -> bool:
     """Whether one of these words is a subtype or a pattern of some, or comes near to one: it is a list of them."""
     names = [called.casefold() for each in known for called in (each.name, *each.names.values())]
-    return any(
-        "*" in word or is_team(word) or difflib.get_close_matches(word.casefold(), names, 1, _NEAR)
-        for word in apart_in_lists(words)
-    )
+    return any("*" in word or is_team(word) or _is_near(word.casefold(), names) for word in apart_in_lists(words))
+
+
+def _is_near(word: str, names: Sequence[str]) -> bool:
+    """Whether a word may be a mistyped one of `names`; of two Chinese characters one is half."""
+    return bool(difflib.get_close_matches(word, names, 1, 0.7 if word.isascii() else 0.5))
 
 
 def apart_in_lists(words: Iterable[str]) -> list[str]:

@@ -123,7 +123,8 @@ class Office:
         return self._post(mail, who, note=note) if mail.text and not by_address else "done"
 
     def _is_held(self, mail: Mail, who: str, *, note: bool) -> bool:
-        needs_right = note or (bool(mail.commands) and mail.to != "unfollow")
+        free = not mail.to and all(each[0] in ("unfollow", "help") for each in mail.commands)
+        needs_right = note or (bool(mail.commands) and mail.to != "unfollow" and not free)
         if not mail.sure or (needs_right and "sales" not in self.site.people[who].rights):
             return True
         return mail.hidden and any(each[0] != "note" for each in mail.commands)
@@ -163,7 +164,7 @@ class Office:
             greets = mail.to == "send" and any("@" not in word for word in mail.commands[0][1:])
             return self._try((("send",),) if greets else mail.commands, who)
         except Mistake:
-            listed = any(_is_subtype(each) for each in mail.commands[0][1:])
+            listed = who in self.site.people and any(_is_subtype(each) for each in mail.commands[0][1:])
             if not by_address or mail.to not in ("follow", "unfollow") or listed:
                 raise
             return self._try(((mail.to,),), who)  # a greeting there is no list of subtypes
@@ -384,4 +385,4 @@ def _changed_standing(before: Standing, after: Standing) -> dict[object, tuple[o
 
 def _is_subtype(word: str) -> bool:
     """Whether a word is one, a pattern of some, or mistyped: who writes it means a list of them."""
-    return "*" in word or word.startswith(("team:", "團隊:")) or bool(get_close_matches(word, ALL_SUBTYPES, 1, 0.5))
+    return "*" in word or word.startswith(("team:", "團隊:")) or bool(get_close_matches(word, ALL_SUBTYPES, 1, 0.7))
