@@ -310,6 +310,13 @@ def test_many_tries_at_once_are_no_way_around_the_lock(site):
     assert len(looked_at) <= 5 + submission._AT_ONCE - 1
 
 
+def test_a_lock_is_the_persons_however_the_name_is_spelt(site):
+    for _ in range(10):
+        site.run(site.doors.submitters.person("chia", b"wrong", "127.0.0.1"))
+    for login in ("chia", "chia@example.com", "CHIA@example.com"):
+        assert site.run(site.doors.submitters.person(login, SECRET.encode(), "127.0.0.1")) is None
+
+
 def test_a_lock_opens_again(site, secure, monkeypatch):
     monkeypatch.setattr(submission, "PER_LOGIN_AND_PEER", RateLimitItemPerMinute(1, 15))
     assert log_in(secure, "chia", "wrong").startswith("535")

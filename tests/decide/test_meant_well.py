@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from gateway.store import records, tables
+from gateway.store import records, suppressed, tables
 from tests.kit.house import ZONE, D, House
 from tests.kit.node import ROOT
 from tests.kit.zone import Zone
@@ -307,3 +307,19 @@ def test_behind_a_trusted_server_a_tag_does_not_speak_for_a_domain_that_disowns_
     content = f"{head}\r\nFrom: {A}\r\nTo: {tagged}\r\nMessage-ID: <f@x>\r\n\r\nPlease pay to account 999\r\n"
     assert house.take(content.encode(), tagged, peer="192.0.2.9", return_path="x@evil.example") == became
     house.close()
+
+
+def test_who_forges_a_customers_mail_does_not_silence_them(made):
+    limit = made.site.rules.limits.author.messages
+    forged = {made.write(WANG, S, f"forged {n}", sure=False)[1] for n in range(limit + 2)}
+    assert "flood" in forged
+    made.write(A, S, "/send")
+    assert made.write(WANG, made.tagged("S00001", WANG), "it is me") == ("posted", "")
+
+
+@pytest.mark.parametrize(("hours", "ends"), [(1, False), (25, True)])
+def test_two_failures_within_a_day_suppress_nobody_whatever_the_calendar_says(made, hours, ends):
+    before_midnight = 1_790_035_200_000 - 1_800_000  # of UTC, half an hour
+    with made.store.write() as tx:
+        assert not suppressed.count_bounce(tx, WANG, "address", "550", None, before_midnight)
+        assert suppressed.count_bounce(tx, WANG, "address", "550", None, before_midnight + hours * 3_600_000) is ends
