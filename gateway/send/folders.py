@@ -12,6 +12,7 @@ twice. Nothing is deleted but what was read, is not starred and is old, in an in
 import asyncio
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from gateway import maillog
@@ -30,6 +31,7 @@ from gateway.worker import now_ms
 
 BATCH = 100
 TIDY_S = 10.0
+_STRIKES_MAX = 3  # times a connection may end at a filing before others come first
 IDLE_S = 2.0  # the longest sleep, for what nobody wakes us for
 _KEYWORD = re.compile(r"[^A-Za-z0-9._-]")
 _IDS = "UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
@@ -51,6 +53,7 @@ class Filer:
         self._last = (0, b"")
         self._ids: dict[int, str] = {}  # of what is read and not starred in the inbox, by UID
         self._condition = Condition(store, account.filed, "file", tell)
+        self._strikes: Counter[int] = Counter()  # how often a connection ended at a filing
         self._swept = False  # whether no card was placed since cards that nobody knows were looked for
         self._refused = ""  # what the account said no to last, and has taken nothing since
 
@@ -122,8 +125,11 @@ class Filer:
         try:
             for each in claimed:
                 outcomes.append(await self._one(box, each))
-        except Broken as broken:  # the next time others come first: it may be this mail that the server hangs up at
-            outcomes.append(self._again(claimed[len(outcomes)], str(broken)))
+        except Broken as broken:
+            begun = claimed[len(outcomes)]
+            self._strikes[begun.id] += 1
+            if self._strikes[begun.id] >= _STRIKES_MAX:  # it may be this mail that the server hangs up at: others first
+                outcomes.append(self._again(begun, str(broken)))
             raise
         finally:
             # What was begun and has no outcome is handed back: it is looked for before it is tried again.

@@ -94,8 +94,10 @@ POINTS = {
     "file: a card, after the old is deleted": Point("file", Mailbox, "delete", after=True, fits=_in_stages),
     "file: in tidy": Point("file", Mailbox, "delete", fits=_in_inbox),
     "watch: after a mail is kept": Point("watch", Watcher, "_keep", after=True, hits=2),
-    "watch: before it notes how far it is": Point("watch", Watcher, "_looked_at", fits=lambda *a: "S0" in a[1]),
-    "watch: after a card is kept": Point("watch", Watcher, "_cards", after=True, fits=lambda *a: bool(a[2])),
+    "watch: before it notes how far it is": Point(
+        "watch", Watcher, "_looked", fits=lambda *a: any("S0" in name for name, *_ in a[2])
+    ),
+    "watch: after a card is kept": Point("watch", Watcher, "_looked", after=True, fits=lambda *a: bool(a[1])),
 }  # fmt: skip
 
 
