@@ -10,7 +10,7 @@ what we did not put there ourselves counts; we know it by its Message-ID.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 
 from gateway import maillog
@@ -67,7 +67,7 @@ class Watcher:
     async def _look(self, box: Mailbox) -> None:
         """Look into every folder that has something new."""
         seen = await asyncio.to_thread(self._seen)
-        found: list[tuple[str, str]] = []  # cards, by their Message-IDs, and the folders they lie in
+        found: dict[str, list[str]] = {}  # the folders in which a card lies, by its Message-ID
         looked: list[tuple[str, int, int]] = []
         await box.noop()  # of a folder that is selected the status is as old as what the client was told last
         for folder in await box.folders(self._pattern):
@@ -75,7 +75,11 @@ class Watcher:
                 validity, following = seen.get(folder.name, (0, 1))
                 first = following if validity == folder.uid_validity else 1
                 with contextlib.suppress(Refused):  # somebody took the folder away meanwhile
-                    looked.append(await self._look_into(box, folder, first, found))
+                    how_far = await self._look_into(box, folder, first, found)
+                    if folder.name.startswith(STAGES):  # a card may lie in two of them: that is seen at the end
+                        looked.append(how_far)
+                    else:
+                        await asyncio.to_thread(self._looked, {}, [how_far])
         if looked:
             await asyncio.to_thread(self._looked, found, looked)
 
@@ -90,7 +94,7 @@ class Watcher:
         return record_in(folder, self._site.rules.kinds.by_name)
 
     async def _look_into(
-        self, box: Mailbox, folder: Folder, first: int, found: list[tuple[str, str]]
+        self, box: Mailbox, folder: Folder, first: int, found: dict[str, list[str]]
     ) -> tuple[str, int, int]:
         """Take what was dropped into a folder, or add its cards to those `found`; return how far it was looked into."""
         state = await box.select(folder.name)
@@ -100,14 +104,14 @@ class Watcher:
             answer = await box.listed(uids[at : at + _AT_ONCE], _HEADER)
             listed = [each for each in answer if each.octets is not None]
             if folder.name.startswith(STAGES):
-                ids = [message_id_of(each.octets) for each in listed]
-                found += [(each, folder.name) for each in ids if is_card(each)]
+                for message_id in filter(is_card, (message_id_of(each.octets) for each in listed)):
+                    found.setdefault(message_id, []).append(folder.name)
             else:
                 for each in await asyncio.to_thread(self._strangers, folder.name, listed):
                     await self._take(box, folder.name, each)
         return folder.name, state.uid_validity, max([state.uid_next, *(uid + 1 for uid in uids)])
 
-    def _looked(self, found: Sequence[tuple[str, str]], looked: Sequence[tuple[str, int, int]]) -> None:
+    def _looked(self, found: Mapping[str, Sequence[str]], looked: Sequence[tuple[str, int, int]]) -> None:
         """Keep what the cards say that were moved, and how far every folder was looked into, in one commit."""
         with self._store.write() as tx:
             moved = self._cards(tx, found)
@@ -155,12 +159,12 @@ class Watcher:
 
     # ---- cards
 
-    def _cards(self, tx: Transaction, found: Sequence[tuple[str, str]]) -> bool:
+    def _cards(self, tx: Transaction, found: Mapping[str, Sequence[str]]) -> bool:
         """Keep what cards that were moved say: the command that their new folder is. A copy says what a move does."""
         person = self._site.people.by_key.get(self._key)
         moved = False
-        for record_id, stood, message_id in cards.standing(tx, self._key, [each for each, _ in found]):
-            folder = next((name for each, name in found if each == message_id and name != stood), None)
+        for record_id, stood, message_id in cards.standing(tx, self._key, list(found)):
+            folder = next((each for each in found[message_id] if each != stood), None)
             lead = records.load(tx, [record_id]).get(record_id)
             if folder is None or lead is None or person is None:
                 continue

@@ -98,6 +98,9 @@ def known(tx: Transaction, account: str, message_ids: Sequence[str]) -> set[str]
 
 def standing(tx: Transaction, account: str, message_ids: Sequence[str]) -> list[tuple[int, str, str]]:
     """Return the record, the folder and the Message-ID of the cards that stand as these mails."""
-    stands = sa.and_(card.c.placed_id != "", card.c.placed_id.in_(list(message_ids)))
-    query = sa.select(card).where(card.c.account == account, stands)
-    return [(row.record_id, row.placed_folder, row.placed_id) for row in tx.execute(query)]
+    found: list[tuple[int, str, str]] = []
+    for at in range(0, len(message_ids), _AT_ONCE):
+        some = card.c.placed_id.in_(list(message_ids[at : at + _AT_ONCE]))
+        query = sa.select(card).where(card.c.account == account, card.c.placed_id != "", some)
+        found += [(row.record_id, row.placed_folder, row.placed_id) for row in tx.execute(query)]
+    return found

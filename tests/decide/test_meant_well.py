@@ -3,31 +3,13 @@
 import pytest
 import sqlalchemy as sa
 
-from gateway.store import records, suppressed, tables
-from tests.kit.house import ZONE, D, House
+from gateway.store import suppressed, tables
+from tests.decide.test_selling import CHIA, WANG, A, B, S, made, record, told  # noqa: F401 (a fixture and its helpers)
+from tests.kit.house import D, House
 from tests.kit.node import ROOT
-from tests.kit.zone import Zone
 
-A, B, CHIA, WANG = "a@example.com", "b@example.com", "chia@example.com", "wang@acme.example"
-S, NOTE = f"s00001@{D}", f"s00001-note@{D}"
+NOTE = f"s00001-note@{D}"
 SECRET = "the lowest price is 5800 and they must never know of that at all"
-
-
-@pytest.fixture
-def made(tmp_path):
-    house = House(tmp_path / "site", Zone.read(ZONE))
-    house.quotation(lines=[{"name": "Chair", "quantity": 20, "price": "6000"}], fields={"amount": "120000"})
-    yield house
-    house.close()
-
-
-def record(house, ref="S00001"):
-    with house.store.read() as tx:
-        return records.find(tx, ref)
-
-
-def told(house, who, subtype):
-    return [each for each in house.sent() if each.to == who and each["X-Replygate-Subtype"] == subtype]
 
 
 def to_wang(house):
@@ -57,14 +39,14 @@ def with_file(to, text, name, content, author=A, number="file"):
         "/confirm /send",
     ],
 )
-def test_a_sentence_is_no_command(made, text):
+def test_a_sentence_is_no_command(made, text):  # noqa: F811
     made.write(A, S, "/send")
     assert made.write(A, S, text) == ("done", "mistake")
     assert record(made).state == "sent"
 
 
 @pytest.mark.parametrize("text", ["/取消訂閱", "/取消訂閲", "/取消订阅", "/取消 訂閱", "/unfollow"])
-def test_one_word_in_other_characters_is_the_same_word(made, text):
+def test_one_word_in_other_characters_is_the_same_word(made, text):  # noqa: F811
     assert made.write(A, S, text) == ("done", "command")
     assert record(made).state == "draft"
     assert "您已取消訂閱" in told(made, A, "transcript")[0].text
@@ -73,14 +55,14 @@ def test_one_word_in_other_characters_is_the_same_word(made, text):
 @pytest.mark.parametrize(
     "text", ["/确认", "/確認！", "/ｃｏｎｆｉｒｍ", "/confirm\n\nA君\n業務部 分機 12\nExample Trading Co."]
 )
-def test_what_is_plainly_a_command_is_carried_out_and_nothing_else_is_said(made, text):
+def test_what_is_plainly_a_command_is_carried_out_and_nothing_else_is_said(made, text):  # noqa: F811
     made.write(A, S, "/send")
     assert made.write(A, S, text) == ("done", "command")
     assert record(made).state == "confirmed"
     assert "業務部" not in to_wang(made)
 
 
-def test_a_word_without_its_space_is_the_command_where_it_takes_words(made):
+def test_a_word_without_its_space_is_the_command_where_it_takes_words(made):  # noqa: F811
     made.write(A, S, "/set金額 99000")
     assert record(made).fields["amount"] == "99000"
 
@@ -92,7 +74,7 @@ def test_a_word_without_its_space_is_the_command_where_it_takes_words(made):
     ("to", "text"),
     [(NOTE, f"/folow note\n\n{SECRET}"), (S, f"/note\n/asign B\n\n{SECRET}"), (S, f"好的\n/备注 {SECRET}")],
 )
-def test_a_mistake_in_a_note_is_mended_inside(made, to, text):
+def test_a_mistake_in_a_note_is_mended_inside(made, to, text):  # noqa: F811
     made.write(A, S, "/confirm")
     assert made.write(A, to, text) == ("done", "mistake")
     (transcript,) = told(made, A, "transcript")[-1:]
@@ -101,7 +83,7 @@ def test_a_mistake_in_a_note_is_mended_inside(made, to, text):
     assert SECRET not in to_wang(made)
 
 
-def test_an_answer_to_the_mail_about_a_note_is_a_note(made):
+def test_an_answer_to_the_mail_about_a_note_is_a_note(made):  # noqa: F811
     made.write(A, S, "/confirm")
     made.write(A, S, f"/note {SECRET}")
     (transcript,) = told(made, A, "transcript")[-1:]
@@ -110,7 +92,7 @@ def test_an_answer_to_the_mail_about_a_note_is_a_note(made):
 
 
 @pytest.mark.parametrize("to", [f"s00001-send@{D}", S])
-def test_a_file_that_quotes_a_note_does_not_go_along_with_an_offer(made, to):
+def test_a_file_that_quotes_a_note_does_not_go_along_with_an_offer(made, to):  # noqa: F811
     made.write(A, NOTE, SECRET)
     text = "/send" if to == S else ""
     assert made.take(with_file(to, text, "offer.txt", SECRET), to, peer="192.0.2.1", return_path=A) == (
@@ -120,7 +102,7 @@ def test_a_file_that_quotes_a_note_does_not_go_along_with_an_offer(made, to):
     assert told(made, WANG, "quotation.sent") == []
 
 
-def test_what_goes_to_the_note_and_to_send_is_sent_without_it(made):
+def test_what_goes_to_the_note_and_to_send_is_sent_without_it(made):  # noqa: F811
     both = with_file(f"{NOTE}, s00001-send@{D}", "see it", "cost.pdf", "%PDF-1.4")
     made.take(both, NOTE, f"s00001-send@{D}", peer="192.0.2.1", return_path=A)
     (offer,) = told(made, WANG, "quotation.sent")
@@ -128,13 +110,13 @@ def test_what_goes_to_the_note_and_to_send_is_sent_without_it(made):
 
 
 @pytest.mark.parametrize("text", [f"/set title {SECRET}", f"/note\n/set title {SECRET}"])
-def test_a_title_that_quotes_a_note_is_asked_about(made, text):
+def test_a_title_that_quotes_a_note_is_asked_about(made, text):  # noqa: F811
     made.write(A, NOTE, SECRET)
     assert made.write(A, S, text) == ("held", "quotes a note")
     assert record(made).title == "chairs"
 
 
-def test_a_colleagues_private_address_quotes_no_note_either(made):
+def test_a_colleagues_private_address_quotes_no_note_either(made):  # noqa: F811
     made.write(A, NOTE, SECRET)
     made.follow("S00001", "chia@gmail.example", "discussion")
     tagged = made.tagged("S00001", "chia@gmail.example")
@@ -145,7 +127,7 @@ def test_a_colleagues_private_address_quotes_no_note_either(made):
 # ---- what goes to the customer
 
 
-def test_the_customers_own_pdf_is_not_our_offer(made):
+def test_the_customers_own_pdf_is_not_our_offer(made):  # noqa: F811
     made.write(A, S, "/send")
     theirs = with_file(S, "what we need", "rfq.pdf", "%PDF-1.4", author=WANG)
     made.take(theirs, made.tagged("S00001", WANG), peer="192.0.2.2", return_path=WANG)
@@ -159,7 +141,7 @@ def test_the_customers_own_pdf_is_not_our_offer(made):
     assert "S00001.pdf" in transcript
 
 
-def test_what_stands_beside_the_button_is_done_sent_or_said_to_be_neither(made):
+def test_what_stands_beside_the_button_is_done_sent_or_said_to_be_neither(made):  # noqa: F811
     made.write(A, f"s00001-send@{D}", "/設定 金額 114000\n\n王先生，已降價。")
     assert record(made).fields["amount"] == "114000"
     assert "王先生，已降價。" in told(made, WANG, "quotation.sent")[0].text
@@ -170,12 +152,12 @@ def test_what_stands_beside_the_button_is_done_sent_or_said_to_be_neither(made):
 
 @pytest.mark.parametrize("text", ["討倫", "quotation.snet", "報價單送岀、備註"])
 @pytest.mark.parametrize("action", ["follow", "unfollow"])
-def test_a_mistyped_subtype_at_the_address_is_a_mistake_and_a_greeting_is_none(made, action, text):
+def test_a_mistyped_subtype_at_the_address_is_a_mistake_and_a_greeting_is_none(made, action, text):  # noqa: F811
     assert made.write(B, f"s00001-{action}@{D}", text) == ("done", "mistake")
     assert made.write(B, f"s00001-{action}@{D}", "您好，麻煩了") == ("done", "command")
 
 
-def test_who_answers_what_tells_of_the_customers_no_answers_the_customer(made):
+def test_who_answers_what_tells_of_the_customers_no_answers_the_customer(made):  # noqa: F811
     made.write(A, S, "/send")
     made.write(A, S, "/unfollow quotation.cancelled quotation.confirmed")
     made.write(WANG, made.tagged("S00001", WANG, "decline"), "太貴了")
@@ -185,7 +167,7 @@ def test_who_answers_what_tells_of_the_customers_no_answers_the_customer(made):
     assert "如果打九折呢" in to_wang(made)
 
 
-def test_a_yes_that_comes_after_the_end_is_answered(made):
+def test_a_yes_that_comes_after_the_end_is_answered(made):  # noqa: F811
     made.write(A, S, "/send")
     made.write(A, S, "/cancel")
     made.write(WANG, made.tagged("S00001", WANG, "accept"), "接受")
@@ -198,7 +180,7 @@ def test_a_yes_that_comes_after_the_end_is_answered(made):
     ("words", "state"),
     [("階段 qualified", "mistake"), ("amout 5", "mistake"), ("欄位 值", "mistake"), ("顏色 紅", "command")],
 )
-def test_a_field_that_is_called_otherwise_is_no_new_field(made, words, state):
+def test_a_field_that_is_called_otherwise_is_no_new_field(made, words, state):  # noqa: F811
     assert made.write(A, S, f"/設定 {words}") == ("done", state)
 
 
@@ -207,7 +189,7 @@ def test_a_field_that_is_called_otherwise_is_no_new_field(made, words, state):
 ABSENT = "您好，我目前出差中，11/30 返回，期間請聯絡林小姐。報價 118,000 我們接受，採購單號 PO-4500012345。"
 
 
-def test_a_customer_who_tells_of_absence_is_read(made):
+def test_a_customer_who_tells_of_absence_is_read(made):  # noqa: F811
     made.write(A, S, "/send")
     assert made.write(WANG, made.tagged("S00001", WANG), ABSENT)[0] == "posted"
     assert any("PO-4500012345" in each.text for each in made.sent() if each.to == A)
@@ -215,21 +197,21 @@ def test_a_customer_who_tells_of_absence_is_read(made):
     assert record(made).state == "confirmed"
 
 
-def test_what_reads_like_a_machine_is_not_passed_on_outside(made):
+def test_what_reads_like_a_machine_is_not_passed_on_outside(made):  # noqa: F811
     made.follow("S00001", "lin@x.example", "discussion")
     made.write(A, S, "/send")
     made.write(WANG, made.tagged("S00001", WANG), ABSENT)
     assert not [each for each in made.sent() if each.to == "lin@x.example" and "PO-4500012345" in each.text]
 
 
-def test_a_colleague_who_tells_of_absence_is_asked_before_it_commands(made):
+def test_a_colleague_who_tells_of_absence_is_asked_before_it_commands(made):  # noqa: F811
     made.write(A, S, "/send")
     assert made.write(A, S, f"/confirm\n\n{ABSENT}") == ("held", "second yes")
     assert record(made).state == "sent"
     assert told(made, A, "twice")
 
 
-def test_a_mail_with_fields_of_a_machine_is_one_whoever_is_proved(made):
+def test_a_mail_with_fields_of_a_machine_is_one_whoever_is_proved(made):  # noqa: F811
     made.write(A, S, "/send")
     tagged = made.tagged("S00001", WANG, "accept")
     assert made.write(WANG, tagged, ABSENT, head="Auto-Submitted: auto-replied") == ("done", "automatic")
@@ -251,7 +233,7 @@ def report(house, delivery, recipient):
 
 
 @pytest.mark.parametrize(("recipient", "counts"), [(WANG, True), ("lin@gmail.example", False)])
-def test_what_somebody_passes_on_is_not_their_address(made, recipient, counts):
+def test_what_somebody_passes_on_is_not_their_address(made, recipient, counts):  # noqa: F811
     made.write(A, S, "/send")
     made.sent()
     with made.store.write() as tx:
@@ -270,19 +252,19 @@ def test_what_somebody_passes_on_is_not_their_address(made, recipient, counts):
 @pytest.mark.parametrize(
     ("words", "who"), [("客戶", "customer"), ("customer", "customer"), ("賈小姐", "chia"), ("ｂ", "b")]
 )
-def test_people_are_known_by_what_they_are_called(made, words, who):
+def test_people_are_known_by_what_they_are_called(made, words, who):  # noqa: F811
     assert made.write(A, S, f"/加入 {words}") == ("done", "command")
     assert who in made.choices()
 
 
-def test_what_would_have_worked_is_not_what_did_not(made):
+def test_what_would_have_worked_is_not_what_did_not(made):  # noqa: F811
     made.write(A, S, "/set amount=abc")
     transcript = told(made, A, "transcript")[0].text
     assert "/set amount 120000" in transcript
     assert "Send it to" not in transcript or "\n/set amount=abc" not in transcript
 
 
-def test_who_is_given_a_lead_by_command_reads_what_its_author_wrote_and_answers_them(made):
+def test_who_is_given_a_lead_by_command_reads_what_its_author_wrote_and_answers_them(made):  # noqa: F811
     made.write("eve@x.example", f"leads@{D}", "Need 50 desks. Please call 02-1234.", number="lead")
     made.write(CHIA, f"l00001@{D}", "/assign B")
     (given,) = told(made, B, "assigned")
@@ -292,7 +274,7 @@ def test_who_is_given_a_lead_by_command_reads_what_its_author_wrote_and_answers_
 
 
 @pytest.mark.parametrize("text", ["/unfollow", "/help", "/取消訂閱"])
-def test_without_the_right_one_may_unfollow_and_ask_for_help(made, text):
+def test_without_the_right_one_may_unfollow_and_ask_for_help(made, text):  # noqa: F811
     made.edit("people", "    email: chia@example.com\n", "    email: chia@example.com\n    rights: []\n")
     assert made.write(CHIA, S, text) == ("done", "command")
 
@@ -309,7 +291,7 @@ def test_behind_a_trusted_server_a_tag_does_not_speak_for_a_domain_that_disowns_
     house.close()
 
 
-def test_who_forges_a_customers_mail_does_not_silence_them(made):
+def test_who_forges_a_customers_mail_does_not_silence_them(made):  # noqa: F811
     limit = made.site.rules.limits.author.messages
     forged = {made.write(WANG, S, f"forged {n}", sure=False)[1] for n in range(limit + 2)}
     assert "flood" in forged
@@ -318,7 +300,7 @@ def test_who_forges_a_customers_mail_does_not_silence_them(made):
 
 
 @pytest.mark.parametrize(("hours", "ends"), [(1, False), (25, True)])
-def test_two_failures_within_a_day_suppress_nobody_whatever_the_calendar_says(made, hours, ends):
+def test_two_failures_within_a_day_suppress_nobody_whatever_the_calendar_says(made, hours, ends):  # noqa: F811
     before_midnight = 1_790_035_200_000 - 1_800_000  # of UTC, half an hour
     with made.store.write() as tx:
         assert not suppressed.count_bounce(tx, WANG, "address", "550", None, before_midnight)
