@@ -21,8 +21,8 @@ def send(
     """Send a quotation or an invoice to its customer, and to the addresses in `to`, with a PDF.
 
     It is the one attached, or the newest that somebody inside put on the record and that was not sent with another
-    amount or other lines, or else one that is made when it goes out. The changes that are returned name it, and whom
-    it goes to. A record without a customer's address takes the first of `to` as its customer.
+    amount or other lines, or else one that is made when it goes out. The changes that are returned name one that is
+    there, and whom it goes to. A record without a customer's address takes the first of `to` as its customer.
     """
     emails = []
     for word in to:
@@ -48,11 +48,14 @@ def send(
     posted = happen(tx, desk, record, subtype, Edit(customer=customer), author, said, now)
     if isinstance(posted, Refusal):
         return posted
-    gone = ", ".join(each.name for each in attached or latest) or (f"{record.ref}.pdf" if record.terms else "")
-    whom = ", ".join([shown_party(posted.record.customer), *emails])
-    before = old[0].name if old and not (attached or latest) else ""
-    told = [Change("customer", "", whom), *([Change("pdf", before, gone)] if gone else [])]
-    return replace(posted, changes=(*posted.changes, *told), warning="" if gone else NOTHING)
+    gone = attached or latest
+    told = [Change("customer", "", ", ".join([shown_party(posted.record.customer), *emails]))]
+    if gone:
+        told.append(Change("pdf", "", ", ".join(each.name for each in gone)))
+    elif old:  # whether one can be made is known when it goes out: a new one is named only in place of the old
+        told.append(Change("pdf", old[0].name, f"{record.ref}.pdf"))
+    nothing = not (gone or old or record.terms)
+    return replace(posted, changes=(*posted.changes, *told), warning=NOTHING if nothing else "")
 
 
 def _outdated(tx: Transaction, record: Record, subtype: str) -> int:

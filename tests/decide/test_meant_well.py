@@ -138,7 +138,7 @@ def test_the_customers_own_pdf_is_not_our_offer(made):  # noqa: F811
     assert "rfq.pdf" not in names
     transcript = told(made, A, "transcript")[-1].text
     assert "wang@acme.example" in transcript
-    assert "S00001.pdf" in transcript
+    assert "rfq.pdf" not in transcript
 
 
 def test_what_stands_beside_the_button_is_done_sent_or_said_to_be_neither(made):  # noqa: F811
