@@ -29,6 +29,7 @@ __all__ = ["Away", "Conflict", "Store", "Transaction", "open_store"]
 Conflict = IntegrityError
 _BUSY_S = 5.0
 _CHANNEL = "replygate"
+_LOOK_S = 0.1  # how soon who waits for others sees that the node stops
 
 
 class Away(Exception):
@@ -144,7 +145,7 @@ class Store:
         On SQLite by `PRAGMA data_version`, on PostgreSQL by LISTEN. Never raises `Away`: then it waits.
         """
         try:
-            return self._wait_sqlite(seconds, stopped) if self.path else self._wait_postgresql(seconds)
+            return self._wait_sqlite(seconds, stopped) if self.path else self._wait_postgresql(seconds, stopped)
         except (sqlite3.Error, DBAPIError, OSError):
             time.sleep(min(seconds, 1.0))
             return False
@@ -159,14 +160,17 @@ class Store:
             if version != self._seen:
                 self._seen = version
                 return True
-            time.sleep(0.1)
+            time.sleep(_LOOK_S)
         return False
 
-    def _wait_postgresql(self, seconds: float) -> bool:
+    def _wait_postgresql(self, seconds: float, stopped: Callable[[], bool]) -> bool:
         with self._reader.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             driver: Any = connection.connection.driver_connection
             connection.execute(sa.text(f"LISTEN {_CHANNEL}"))
-            heard = any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
+            until = time.monotonic() + seconds
+            heard = False
+            while not heard and time.monotonic() < until and not stopped():
+                heard = any(True for _ in driver.notifies(timeout=_LOOK_S, stop_after=1))
             connection.execute(sa.text(f"UNLISTEN {_CHANNEL}"))
             return heard
 

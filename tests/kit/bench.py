@@ -101,7 +101,7 @@ class Setup:
         else:
             event = {"event": "quotation.created", "title": "bench", "team": "sales"}
             replygate(self.site, "announce", stdin=json.dumps(event))
-        self.node = Node(self.site, log="error").start()
+        self.node = Node(self.site, log="error", alone=True).start()
         self.node.quiet(600)
 
     def copies(self) -> int:

@@ -273,7 +273,7 @@ class Campaign:
         self.sink_ledger = folder / "sink.tsv"
         self.ledger = Ledger(folder / "clients.tsv")
         self.site = folder / "site"
-        self.node = Node(self.site)
+        self.node = Node(self.site, alone=True)
 
     def address(self, ref: str, author: int, *, tagged: bool) -> str:
         """Return a record's address: by LMTP only the author's own reply address may write."""

@@ -217,7 +217,7 @@ def run(folder: Path, plan: Plan) -> Figures:
     replygate(site, "announce", stdin=json.dumps({"event": "quotation.created", "title": "flood", "team": "sales"}))
     figures = Figures(plan)
     told, tells = multiprocessing.get_context("spawn").Pipe(duplex=False)
-    with Node(site, log="error") as node:
+    with Node(site, log="error", alone=True) as node:
         node.quiet()
         asyncio.run(_bring(node.ports["smtp"], -1, Figures(plan)))  # what is opened once is open
         figures.fds, rss = (_fds(node.pid), 0, 0), _rss(node.pid)

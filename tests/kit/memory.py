@@ -62,7 +62,7 @@ def run(folder: Path, mail: Mails, count: int, at_once: int, octets: int) -> Fig
     """Bring `count` mails, `at_once` at a time, to a real node; return what it took."""
     site = write_site(folder / "site")
     replygate(site, "announce", stdin='{"event": "quotation.created", "title": "memory", "team": "sales"}')
-    with Node(site, log="error") as node:
+    with Node(site, log="error", alone=True) as node:
         node.quiet()
         figures = _bring(node.pid, node.ports["smtp"], mail, count, at_once, octets)
         node.quiet(300)

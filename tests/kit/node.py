@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from gateway.store.session import Store
+from tests.kit import forked
+from tests.kit.forked import ROOT
 
-ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -28,26 +30,31 @@ def write_site(folder: Path, **files: str) -> Path:
 
 
 class Node:
-    """A `replygate serve` process; `under` is what stands before its command."""
+    """A `replygate serve` process: forked from one that has imported everything, or started `alone`, as in the field.
+
+    `under` is what stands before the command of one that starts under another program, and so alone.
+    """
 
     under: Sequence[str] = ()
 
-    def __init__(self, site: Path, *, log: str = "warning") -> None:
+    def __init__(self, site: Path, *, log: str = "warning", alone: bool = False) -> None:
         self.site = site
         self.log = log
+        self.alone = alone or bool(self.under)
         self.ports: dict[str, int] = {}
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | forked.Process | None = None
         self.stderr = site / "node.log"
+        self._said: IO[str] | None = None
         self._store: Store | None = None
 
     def start(self) -> "Node":
-        with self.stderr.open("a") as stderr:
-            self.process = subprocess.Popen(
-                [*self.under, sys.executable, "-m", "gateway", "-c", str(self.site / "gateway.yaml"), "serve", "--log", self.log],
-                stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT, env=ENVIRONMENT,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        read, write = os.pipe()
+        self._said = os.fdopen(read)
+        try:
+            self.process = self._start(["-c", str(self.site / "gateway.yaml"), "serve", "--log", self.log], write)
+        finally:
+            os.close(write)
+        line = self._said.readline()
         if not line.startswith("ready"):
             self.process.wait(10)
             raise RuntimeError(f"the node did not start: {self.stderr.read_text()[-2000:]}")
@@ -56,6 +63,13 @@ class Node:
             if not at.startswith("unix:"):
                 self.ports[name] = int(at.rpartition(":")[2])
         return self
+
+    def _start(self, arguments: Sequence[str], stdout: int) -> subprocess.Popen[bytes] | forked.Process:
+        with self.stderr.open("a") as stderr, Path(os.devnull).open() as stdin:
+            if not self.alone:
+                return forked.Process(arguments, stdin=stdin.fileno(), stdout=stdout, stderr=stderr.fileno())
+            words = [*self.under, sys.executable, "-m", "gateway", *arguments]
+            return subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=stderr, cwd=ROOT, env=ENVIRONMENT)
 
     @property
     def pid(self) -> int:
@@ -68,8 +82,8 @@ class Node:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        if self._said is not None:
+            self._said.close()
         return status
 
     def kill(self) -> None:
@@ -77,8 +91,8 @@ class Node:
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        if self._said is not None:
+            self._said.close()
 
     def __enter__(self) -> "Node":
         return self.start()
@@ -133,10 +147,7 @@ class Node:
 
 def replygate(site: Path, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run `replygate -c SITE/gateway.yaml ARGUMENTS`."""
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "-c", str(site / "gateway.yaml"), *arguments],
-        input=stdin, capture_output=True, text=True, check=check, cwd=ROOT, env=ENVIRONMENT, timeout=60,
-    )  # fmt: skip
+    return forked.run(["-c", str(site / "gateway.yaml"), *arguments], stdin=stdin, check=check)
 
 
 def peak_memory_mib(pid: int) -> float:
