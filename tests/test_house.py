@@ -15,7 +15,7 @@ from jinja2.ext import babel_extract
 from pydantic import BaseModel
 
 from gateway.config import Settings
-from gateway.decide import authorise, command, execute, inspect, offer, place, quoted, sale
+from gateway.decide import authorise, command, execute, flood, inspect, offer, place, quoted, sale
 from gateway.notify import answer, buttons, context, notice
 from gateway.people import _File as PeopleFile
 from gateway.records.commands import COMMANDS
@@ -248,7 +248,7 @@ def words_of_templates() -> Iterator[tuple[str, str]]:
 
 
 def reasons_to_hold() -> set[str]:
-    """Every reason a notice of held mail may give, but for those that hold a number or an address."""
+    """Every reason a notice of held mail may give: `{}` for a number, and without what follows a colon."""
     yes_no = (False, True)
     roles = get_args(authorise.Role)
     questions = itertools.product(
@@ -257,15 +257,31 @@ def reasons_to_hold() -> set[str]:
     decided = [authorise.authorise(authorise.Question(*each)) for each in questions]
     decided += [authorise.authorise_team(r, authenticated=a, released=b) for r in roles for a in yes_no for b in yes_no]
     told = {
-        "an outsider's mail is never a note", "an answer to a note creates nothing outsiders could hear of",
-        "who decides about held mail must be one of your own people, and authenticated", quoted.REASON, offer.NOT_PROVED, offer.TOO_LATE, offer.NO_DAY, offer.CHANGED, place.CHALLENGE, place.SHUNTED,
-        "a command counts for seven days, and the mail is older",
-        "somebody put it into the archive, which is for all to read",
-        "it names no address of ours, and answers nothing that stands here",
-        "a command counts where To or Cc name its address, and they do not",
+        quoted.REASON, offer.NOT_PROVED, offer.TOO_LATE, offer.NO_DAY, offer.CHANGED, place.CHALLENGE, place.SHUNTED,
+        inspect.RUNS, inspect.INFECTED, "spam", *map(" ".join, itertools.product(["more than {} mails in {} minutes"], flood.FROM)),
         *(f"a {wish} must be readable in one way only, and the mail is not" for wish in ("note", "command")),
     }  # fmt: skip
-    return told | {each.reason for each in decided if each.name == "hold"}
+    return told | {each.reason for each in decided if each.name == "hold"} | set(reasons_in_code())
+
+
+def reasons_in_code() -> Iterator[str]:
+    """Give what is given to `hold`, and what is called `reason`, where mails are decided."""
+    for path in MODULES:
+        if path.parent.name != "decide":
+            continue
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("hold", "_nowhere"):
+                said = node.args[-1]
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "reason":
+                said = node.value
+            else:
+                continue
+            match said:
+                case ast.Constant(value=str(text)):
+                    yield text.partition(": ")[0]
+                case ast.JoinedStr() if not re.search(r"wish|more\[|twice", ast.unparse(said)):
+                    parts = (each.value if isinstance(each, ast.Constant) else "{}" for each in said.values)
+                    yield "".join(map(str, parts)).partition(": ")[0]
 
 
 def words_of_code() -> Iterator[tuple[str, str]]:

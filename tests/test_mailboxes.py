@@ -338,12 +338,12 @@ def test_a_full_account_delays_nobody_else_and_is_caught_up_with(office, server)
     until(lambda: not health()["error"], "all well")
 
 
-def test_a_full_account_is_tidied_and_then_has_room(with_inbox, server):
+def test_a_full_account_is_tidied_all_the_same(with_inbox, server):
     office = with_inbox
     ref = office.quotation()
     until(lambda: office.mails("chia", "Replygate/Inbox"), "the inbox")
     server.set_quota("chia", 1)
-    office.lead()  # its card finds no room
+    office.lead()  # neither its mail nor its card finds room
     with office.client("chia") as client:
         client.select_folder("Replygate/Inbox")
         client.add_flags(client.search(), [b"\\Seen"])

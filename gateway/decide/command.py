@@ -292,7 +292,7 @@ def to_reserved(tx: Transaction, desk: Desk, local: str, incoming: Incoming) -> 
         return Settled("done", "automatic", incoming.automatic)
     if local == "gateway" and incoming.identity.person is not None and incoming.identity.authenticated:
         return _to_gateway(tx, desk, incoming, incoming.identity.person)
-    reason = f"mail to {local}@ is for the people with the right settings"
+    reason = f"it is for the people with the right settings: {local}@"
     tell_held(tx, desk, incoming, reason, None, [])
     return Settled("held", local, reason)
 

@@ -12,6 +12,8 @@ from limits.strategies import MovingWindowRateLimiter
 
 from gateway.rules import Limits, Quantity
 
+FROM = ("from one person on one record", "from one author", "from outside in all")
+
 
 class Flood:
     """Counts mails against the limits now in force; safe in any thread."""
@@ -29,10 +31,10 @@ class Flood:
         """
         counted: list[tuple[Quantity, tuple[str, ...], str]] = []
         if sure:
-            counted.append((limits.person, ("person", author, record), "from one person on one record"))
+            counted.append((limits.person, ("person", author, record), FROM[0]))
         else:
-            counted.append((limits.author, ("author" if proved else "unproved", author), "from one author"))
-            counted.append((limits.node, ("node",), "from outside in all"))
+            counted.append((limits.author, ("author" if proved else "unproved", author), FROM[1]))
+            counted.append((limits.node, ("node",), FROM[2]))
         with self._guard:
             for quantity, key, said in counted:
                 item = RateLimitItemPerMinute(quantity.messages, quantity.minutes)

@@ -78,14 +78,14 @@ def inspect(arrival: Arrival, attachments: Sequence[Attachment], checks: Checks,
     withheld = [] if policy == "pass" else [
         Withheld(each.name, RUNS, what, n) for n, each in enumerate(attachments) if (what := what_runs(each))
     ]  # fmt: skip
-    hold = f"{withheld[0].name}: {withheld[0].why} ({withheld[0].detail})" if withheld and policy == "hold" else ""
+    hold = f"{withheld[0].why}: {withheld[0].name} ({withheld[0].detail})" if withheld and policy == "hold" else ""
     if checks.clamd:
         said = {each.number for each in withheld}
         for n, each in enumerate(attachments):
             if n not in said and (virus := scan(checks.clamd, each.content)):
                 withheld.append(Withheld(each.name, INFECTED, virus, n))
         if virus := scan(checks.clamd, arrival.content) if not withheld else "":
-            hold = hold or f"infected ({virus})"
+            hold = hold or f"{INFECTED}: {virus}"
     if checks.rspamd and not hold:
         hold = rate(checks.rspamd, arrival)
     return Inspection(tuple(withheld), hold)
@@ -147,4 +147,4 @@ def rate(url: str, arrival: Arrival) -> str:
         message = f"rspamd does not answer: {type(error).__name__}"
         raise CheckerAway(message) from None
     wanted = action in {"reject", "add header", "rewrite subject", "soft reject"}
-    return f"spam (rspamd: {action}, {score:.1f})" if wanted else ""
+    return f"spam: {action}, {score:.1f} (rspamd)" if wanted else ""

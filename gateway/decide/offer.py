@@ -65,7 +65,11 @@ def _was_taken(tx: Transaction, incoming: Incoming, scope: str) -> bool:
 def _ask(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, cause: str, reason: str) -> Settled:
     salesperson = desk.site.people.by_key.get(where.record.salesperson)
     whos = [salesperson.key] if salesperson else []
-    tell_held(tx, desk, incoming, reason, where.record, whos, pause=0, text=_words(desk, incoming))
+    sent = messages.last_told(tx, where.record.id, SENT[QUOTATION.name])
+    then, now = sent.details.terms if sent else "", where.record.terms
+    text = _words(desk, incoming)[:SHOWN_MAX]
+    more = {"text": text, "customer": incoming.identity.email, "sent": then if then != now else "", "now": now}
+    tell_held(tx, desk, incoming, reason, where.record, whos, pause=0, more=more)
     return Settled("held", cause, reason, where.record.id)
 
 

@@ -1,7 +1,7 @@
 """A mail at one of its recipients: what it says, where it stands, who its author is there."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.alias import RecordAddress
@@ -197,17 +197,19 @@ def tell_shunted(tx: Transaction, desk: Desk, shunted: Sequence[Held], now: int)
 
 def tell_held(
     tx: Transaction, desk: Desk, incoming: Incoming, reason: str, record: Record | None, whos: Sequence[str],
-    *, pause: int = HELD_PAUSE_MS, text: str = "",
+    *, pause: int = HELD_PAUSE_MS, more: Mapping[str, object] | None = None,
 ) -> None:  # fmt: skip
     """Tell people, or those with `settings` where none is named, that a mail is held: one mail each `pause` ms.
 
-    `text` is what of it is shown to them; of a mail that is for no record, that is all.
-    They are told of a mail once, however often it is looked at again while the DNS is away.
+    Of a mail that is for no record its text is shown to them; `more` is what else they must know to decide.
+    They are told of a mail once, however often it is looked at again while the DNS is away. So is its author, if
+    that is one of our own people.
     """
     if incoming.recipient.again:
         return
     people = desk.site.people
-    for person in [people.by_key[who] for who in whos] or people.with_right("settings"):
+    deciding = [people.by_key[who] for who in whos] or people.with_right("settings")
+    for person in deciding:
         data = {
             "id": incoming.recipient.id,
             "from": incoming.identity.email,
@@ -216,7 +218,31 @@ def tell_held(
             "subject": desk.addresses.untagged(incoming.mail.subject),
             "record": record.ref if record else "",
             "reason": reason,
-            "text": (text if record else desk.addresses.untagged(incoming.mail.text))[:SHOWN_MAX],
+            "text": "" if record else desk.addresses.untagged(incoming.mail.text)[:SHOWN_MAX],
+            **(more or {}),
         }
         new = NewNotice("held", person.key, person.email[0], data, record.id if record else None)
         notices.bundle(tx, new, incoming.now, pause)
+    if incoming.identity.person not in deciding:
+        _tell_author(tx, desk, incoming, reason, record, [person.name for person in deciding])
+
+
+def _tell_author(
+    tx: Transaction, desk: Desk, incoming: Incoming, reason: str, record: Record | None, deciding: Sequence[str]
+) -> None:  # fmt: skip
+    """Tell one of our own people, who is proved, that their mail is held: for each reason once a day."""
+    identity, mail = incoming.identity, incoming.mail
+    person = identity.person
+    if person is None or not identity.authenticated or incoming.automatic:
+        return
+    if notices.was_told(tx, "kept", identity.email, reason, incoming.now):
+        return
+    data = {
+        "answers": mail.message_id,
+        "subject": desk.addresses.untagged(mail.subject),
+        "to": record.ref if record else desk.addresses.untagged(incoming.recipient.address),
+        "reason": reason,
+        "deciding": list(deciding),
+    }
+    new = NewNotice("kept", person.key, identity.email, data, record.id if record else None)
+    notices.add(tx, new, incoming.now)

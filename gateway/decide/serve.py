@@ -201,7 +201,7 @@ def _lost(tx: Transaction, desk: Desk, incoming: Incoming, target: Unnamed | Now
     The reference is a hint: it counts only where its author may write, and is proved.
     """
     if isinstance(target, Nowhere):
-        return Settled("held", "unknown address", "the address is not ours any more")
+        return _nowhere(tx, desk, incoming, "the address is not ours any more")
     answered = records.load(tx, messages.records_answered(tx, incoming.refers_to)[:1])
     for record in answered.values():
         return _record(tx, desk, incoming, record.ref, "", None)
@@ -214,10 +214,17 @@ def _lost(tx: Transaction, desk: Desk, incoming: Incoming, target: Unnamed | Now
     return Settled("held", "no envelope", reason)
 
 
+def _nowhere(tx: Transaction, desk: Desk, incoming: Incoming, reason: str) -> Settled:
+    """Hold what came to an address of ours that is none any more; of our own people's those who decide are told."""
+    if incoming.identity.person is not None and incoming.identity.authenticated:
+        tell_held(tx, desk, incoming, reason, None, [])
+    return Settled("held", "unknown address", reason)
+
+
 def _record(tx: Transaction, desk: Desk, incoming: Incoming, ref: str, action: str, reader: int | None) -> Settled:
     place = find_place(tx, desk, incoming, ref, action, reader)
     if place is None:
-        return Settled("held", "unknown address", f"there is no record {ref}")
+        return _nowhere(tx, desk, incoming, f"there is no such record: {ref}")
     if action in OFFERS:
         return offer.answer(tx, desk, incoming, place)
     if action and action != NOTE.name:

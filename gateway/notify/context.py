@@ -3,6 +3,7 @@
 What an outsider's template is given holds nothing that only those inside may know.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -169,13 +170,19 @@ def page(site: Site, addresses: Addresses, renderer: Renderer, told: Told, langu
 def offer(renderer: Renderer, record: Record, language: str) -> dict[str, Value]:
     """Return the lines of a record, its total, and until when it is valid."""
     return {
-        "lines": [
-            {"name": x.name, "quantity": x.quantity, "price": _money(renderer, language, x.price, "")}
-            for x in record.lines
-        ],
-        "total": _money(renderer, language, record.fields.get("amount", ""), record.fields.get("currency", "")),
+        **terms(renderer, record.terms, language),
         "valid_until": record.fields.get("valid_until", "")[:FIELD_SHOWN_MAX],
     }
+
+
+def terms(renderer: Renderer, said: str, language: str) -> dict[str, Value]:
+    """Return the lines and the total of an offer as `Record.terms` says it."""
+    amount, currency, lines = json.loads(said or '["", "", []]')
+    shown = [
+        {"name": name, "quantity": quantity, "price": _money(renderer, language, price, "")}
+        for name, quantity, price in lines
+    ]
+    return {"lines": shown, "total": _money(renderer, language, amount, currency)}
 
 
 def _buttons(

@@ -1,5 +1,6 @@
 """Notices: a mail of ours to one person about their own doing, with the null return path."""
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -27,9 +28,10 @@ from gateway.worker import now_ms
 
 RETRY_MS = 5_000
 _LINK_MAX = 1_900  # characters of a mailto: link that every mail program takes
-_REPLIED = frozenset({"transcript", "refused", "decision", "offer", "answer", "twice"})
+_REPLIED = frozenset({"transcript", "refused", "decision", "offer", "answer", "twice", "kept"})
 _SUBJECTS = {
     "refused": "Your mail was not taken",
+    "kept": "Your mail is held",
     "failed": "A mail could not be delivered",
     "delayed": "A mail is not delivered yet",
     "held": "Mails are held for you to decide",
@@ -152,11 +154,17 @@ def _context(
     person = site.people.by_key.get(each.who)
     if each.kind == "held":
         data["items"] = [
-            _plain(_held(addresses, item, words(str(item.get("reason", ""))))) for item in each.data["items"]
+            _plain(
+                _held(addresses, item, _reason(words, str(item.get("reason", ""))))
+                | _offered(addresses, renderer, item, language)
+            )
+            for item in each.data["items"]
         ]
     if "answer" in each.data:
         cause = str(each.data.get("cause", "other"))
         data["why"], data["mend"] = words(_CAUSES.get(cause, "")), words(_MENDS.get(cause, ""))
+    if each.kind == "kept":
+        data["reason"] = _reason(words, str(each.data["reason"]))
     if each.kind == "twice":
         data["item"] = _plain(_held(addresses, each.data["item"], ""))
     if each.kind == "offer" and record is not None:
@@ -218,6 +226,15 @@ def _mistake(
     return {"problem": problem.format(*about), "offers": offers, "made": made}
 
 
+def _reason(words: Callable[[str], str], said: str) -> str:
+    """Return why a mail is held in a reader's words: its numbers, and what follows a colon, stand as they are."""
+    known, colon, rest = said.partition(": ")
+    if words(known) != known:
+        return f"{words(known)}{colon}{rest}"
+    pattern = re.sub(r"\d+", "{}", said)
+    return words(pattern).format(*re.findall(r"\d+", said)) if words(pattern) != pattern else said
+
+
 def _held(addresses: Addresses, item: Mapping[str, Any], reason: str) -> dict[str, object]:
     """Return a held mail with the addresses that decide about it, and mailto: links to them (RFC 6068)."""
     shown: dict[str, object] = {"text": "", **item, "reason": reason}
@@ -227,6 +244,22 @@ def _held(addresses: Addresses, item: Mapping[str, Any], reason: str) -> dict[st
         link = f"mailto:{quote(address, safe='@')}?subject={action}%20{int(item['id'])}" if offered else ""
         shown |= {f"{action}_address": address, action: link}
     return shown
+
+
+def _offered(addresses: Addresses, renderer: Renderer, item: Mapping[str, Any], language: str) -> dict[str, object]:
+    """Return what a customer's yes or no is about: what was sent, if it is no longer the same, and what it says now.
+
+    Also a mailto: link to answer them: an answer to the notice goes to those inside.
+    """
+    then, now, customer = (str(item.get(name, "")) for name in ("sent", "now", "customer"))
+    alias = str(addresses.alias(str(item["record"]))) if item.get("record") else ""
+    to = f"{alias}?cc={quote(customer, safe='@')}&" if customer else ""
+    return {
+        "sent": context.terms(renderer, then, language) if then else "",
+        "now": context.terms(renderer, now, language) if now else "",
+        "answer": f"mailto:{to}subject={quote('Re: ' + one_line(str(item['subject'])))}" if to else "",
+        "answer_addresses": f"{alias}, {customer}" if to else "",
+    }
 
 
 def _as_value(section: Section) -> Value:

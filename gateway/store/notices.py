@@ -53,6 +53,14 @@ def add(tx: Transaction, new: NewNotice, now: int) -> None:
     insert_new(tx, notice, [row])
 
 
+def was_told(tx: Transaction, kind: str, email: str, reason: str, now: int) -> bool:
+    """Whether a notice of `kind` gave this `reason` to an address within a day."""
+    told = sa.select(notice.c.data).where(
+        notice.c.kind == kind, notice.c.email == email, notice.c.created_at > now - DAY
+    )
+    return any(data.get("reason") == reason for data in tx.execute(told).scalars())
+
+
 def bundle(tx: Transaction, new: NewNotice, now: int, pause: int) -> None:
     """Keep a notice together with others of its kind to one address: one mail each `pause` ms, 0 for at once."""
     same = (notice.c.kind == new.kind, notice.c.email == new.email)

@@ -118,6 +118,22 @@ def test_a_person_without_the_right_sales_writes_but_neither_commands_nor_notes(
     assert made.write("d@example.com", S, "hello") == ("posted", "")
 
 
+def test_who_is_proved_is_told_once_a_day_why_their_mail_is_held_and_nobody_else_is(made):
+    made.edit("people", "name: D君", "name: D君\n    rights: [settings]")
+    for text in ("/confirm", "/cancel", "/confirm"):
+        assert made.write("d@example.com", S, text) == ("held", "no right")
+    for author, sure in (("d@example.com", False), (WANG, True), ("eve@x.example", True)):
+        made.write(author, f"s00001-confirm@{D}", "", sure=sure)
+    assert made.write("d@example.com", S, "/note\nx") == ("held", "no right")
+    kept = [each for each in made.sent() if each["X-Replygate-Subtype"] == "kept"]
+    assert [each.to for each in kept] == ["d@example.com", "d@example.com"]
+    first, second = (each.text for each in kept)
+    assert "您寄到 S00001 的信被保留" in first
+    assert "業務" in first or "sales" in first
+    assert "A君" in first
+    assert first != second
+
+
 def test_others_are_added_and_removed(made):
     made.write(CHIA, S, "/add cheng quotation.*\n/add buyer@x.example")
     assert made.choices()["cheng"].subtypes == ("quotation.*",)

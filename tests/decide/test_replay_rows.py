@@ -232,6 +232,9 @@ def test_A14_a_command_older_than_seven_days_is_held(made, to, which):
     sent = {"peer": "192.0.2.1", "return_path": "b@example.com"}
     assert made.take(old_mail(to, body, **{which: old}), to, **sent) == ("held", "old")
     assert effects(made)["choice"] == before
+    (told,) = [each for each in made.sent() if each["X-Replygate-Subtype"] == "kept"]
+    assert told.to == "b@example.com"
+    assert "而這封信更舊" in told.text
     assert made.take(old_mail(to, body, **{which: young}), to, **sent) == ("done", "command")
 
 

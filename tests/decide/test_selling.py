@@ -42,6 +42,8 @@ def test_a_yes_to_what_was_changed_since_it_was_sent_asks_the_salesperson(made):
     (asked,) = told(made, A, "held")
     assert "to the back door" in asked.text
     assert "已有更動" in asked.text
+    assert asked.text.index("120,000") < asked.text.index("150,000")
+    assert f"mailto:{S}?cc={WANG}&amp;subject=" in asked.text
     made.write(A, S, "/send")
     assert made.write(WANG, accept(made), "yes to that") == ("posted", "")
     assert record(made).state == "confirmed"

@@ -185,10 +185,11 @@ class Dovecot:
         with self.client(user) as client:
             client.select_folder(mailbox, readonly=True)
             found = client.fetch(client.search(), ["BODY.PEEK[]"])
-            return [found[uid][b"BODY[]"] for uid in sorted(found)]
+            # Of a mail that has gone since it was found the server says NIL.
+            return [octets for uid in sorted(found) if (octets := found[uid].get(b"BODY[]")) is not None]
 
     def set_quota(self, user: str, octets: int | None) -> None:
-        """Give a user another quota, or none; it counts from their next login or delivery after this."""
+        """Give a user another quota, or none; it counts from their next login or delivery, and who is in is put out."""
         self.quota.pop(user, None)
         if octets is not None:
             self.quota[user] = octets
@@ -198,6 +199,8 @@ class Dovecot:
         while time.monotonic() < until:
             rule = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
             if rule == ("" if octets is None else f"*:bytes={octets}"):
+                put_out = [servers.path_of("doveadm"), "-c", f"{self.home}/dovecot.conf", "kick", user]
+                subprocess.run(put_out, capture_output=True, check=False, timeout=30)
                 return
             time.sleep(0.1)  # polls: it looks at its files once a second
         raise RuntimeError(f"the quota of {user} is still {rule!r}: {self._process.said()}")

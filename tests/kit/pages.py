@@ -69,8 +69,13 @@ NOTICES: Mapping[str, Mapping[str, Any]] = {
              "subject": TITLES["zh-TW"], "reason": "the author neither follows the record nor is its customer"},
             {"id": 8, "from": "b@example.com", "record": "", "to": f"quotations@{D}", "inside": True, "text": TEXTS["en"],
              "subject": "Chairs", "reason": "nothing proves that the author wrote it"},
+            {"id": 9, "from": "wang@acme.example", "record": "S00001", "to": "", "inside": False, "text": TEXTS["zh-TW"], "subject": TITLES["en"],
+             "reason": "the quotation was changed since it was sent; let the customer's yes through if it is meant for what it says now",
+             "customer": "wang@acme.example", "sent": '["1200000", "TWD", []]', "now": '["1234567", "TWD", [["會議桌", "1", "34567"]]]'},
         ]
     },
+    "kept": {"to": "S00001", "subject": TITLES["en"], "reason": "a command counts for seven days, and the mail is older", "deciding": ["陳佳", "Lee"]},
+    "kept-by-nobody": {"to": f"postmaster@{D}", "subject": "S", "reason": "more than 30 mails in 10 minutes from one author", "deciding": []},
     "offer-late": {"what": "late", "state": "Confirmed", "who": "wang@acme.example", "text": ""},
     "offer-accept": {"what": "accept", "who": "wang@acme.example", "text": "Yes, please. But deliver to the back door.\n請送到後門。"},
     "offer-decline": {"what": "decline", "who": "wang@acme.example", "text": ""},

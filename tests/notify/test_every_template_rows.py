@@ -58,15 +58,16 @@ def values() -> dict[str, object]:
     button = {"label": WORD, "link": WORD, "address": WORD, "body": WORD}
     line = {"name": WORD, "quantity": WORD, "price": WORD}
     change = {"label": WORD, "old": WORD, "new": WORD}
-    item = dict.fromkeys(["id", "from", "record", "to", "subject", "reason", "text", "release", "drop", "block", "release_address", "drop_address", "block_address"], WORD)  # fmt: skip
+    item = dict.fromkeys(["id", "from", "record", "to", "subject", "reason", "text", "release", "drop", "block", "release_address", "drop_address", "block_address", "answer", "answer_addresses"], WORD)  # fmt: skip
+    item |= {"sent": {"lines": [line], "total": WORD}, "now": {"lines": [line, line], "total": WORD}}
     row = {"text": WORD, "link": WORD, "buttons": [button, button]}
     words = [
         "site", "ref", "title", "kind", "author", "text", "stage", "lost_reason", "salesperson", "customer_name", "total", "valid_until", "reason", "alias", "unfollow", "unfollow_address",
-        "follow", "follow_address", "note_alias", "address", "subject", "recipient", "answer", "why", "mend", "at", "who", "id", "given", "problem", "date", "origin", "subtype_label", "account", "mail", "error", "state",
+        "follow", "follow_address", "note_alias", "address", "subject", "recipient", "answer", "why", "mend", "at", "who", "id", "given", "problem", "date", "origin", "subtype_label", "account", "mail", "error", "state", "to",
     ]  # fmt: skip
     return {
         **dict.fromkeys(words, WORD),
-        **{each: [WORD, WORD] for each in ("attachments", "left_out", "withheld", "others", "added", "nearest", "outside", "problems", "files")},
+        **{each: [WORD, WORD] for each in ("attachments", "left_out", "withheld", "others", "added", "nearest", "outside", "problems", "files", "deciding")},
         "what": "accept", "record_kind": "quotation", "subtype": "discussion", "customer": False, "note": False, "goes_to_customer": True, "inside": True,
         "lines": [line, line], "warning": WORD, "changes": [change, {**change, "old": ""}], "buttons": [button, button], "items": [item, item], "item": {**item, "commands": [WORD, WORD]},
         "done": [["note", ""], ["follow", WORD], ["follow", ""], ["unfollow", WORD], [WORD, WORD]], "made": [{"ref": WORD, "alias": WORD}],
