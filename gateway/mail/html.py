@@ -40,11 +40,22 @@ _QUERY = re.compile(r"@[^{};]*(?:;|\{(?:[^{}]|\{[^{}]*\})*\}?)|/\*.*?\*/", re.DO
 _RULE = re.compile(r"(?P<names>[^{}]{1,4000})\{(?P<said>[^{}]*)\}")
 _UNSHOWN = ("script", "style", "title", "head", "template", "noscript", "object", "svg", "math")
 _HIDING = re.compile(
-    r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all|opacity\s*:\s*0(?![.\d])"
+    r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide\s*:\s*all"
+    r"|opacity\s*:\s*(?:0?\.0\d*|0)(?![.\d])"
     r"|(?:font-size|max-height|line-height|height|width)\s*:\s*0(?:px|pt|em|%)?\s*(?:;|!|$)"
-    r"|(?:left|top|text-indent|margin-left|margin-top)\s*:\s*-\d{3,})",
+    r"|font-size\s*:\s*(?:[0-2]?(?:\.\d{1,9})?(?:px|pt)|0?\.[01]\d{0,9}r?em|\d%)"  # too small to be read
+    r"|clip\s*:\s*rect\(\s*[01](?:px)?\b|clip-path\s*:\s*inset\(\s*(?:50|100)%|transform\s*:\s*scale\(\s*0\s*[,)]"
+    r"|color\s*:\s*(?:transparent|rgba\([^)]{0,40},\s*0\s*\))"
+    r"|(?:left|top|text-indent|margin-left|margin-top)\s*:\s*-(?:\d{3,}|\d{2}(?:r?em|%|v[wh])))",
     re.IGNORECASE,
 )
+_WHITE = re.compile(
+    r"(?:^|[\s;])color\s*:\s*(?:#fff(?:fff)?\b|white\b|rgb\(\s*255\s*,\s*255\s*,\s*255\s*\))"
+    r"|^(?:#fff(?:fff)?|white)$",
+    re.IGNORECASE,
+)
+_PAGE_GROUND = re.compile(r"<body\b[^<>]{0,2000}?(?:bgcolor|background)", re.IGNORECASE)
+_BACKGROUND = re.compile(r"background(?:-color|-image)?\s*:", re.IGNORECASE)
 
 
 def html_to_text(html: str) -> str:
@@ -56,7 +67,8 @@ def html_to_text(html: str) -> str:
     try:
         tree = lxml.html.fromstring(f"<html><body>{html}</body></html>")
         hiding = _hiding_names(tree)
-        for element in [each for each in tree.iter() if _is_hidden(each, hiding)]:
+        white = set() if _PAGE_GROUND.search(html) else _white_on_white(tree)
+        for element in [each for each in tree.iter() if _is_hidden(each, hiding) or each in white]:
             element.drop_tree()
         _mark_quotes(tree)
         _flatten(tree)
@@ -153,6 +165,21 @@ def _is_hidden(element: lxml.html.HtmlElement, hiding: frozenset[str]) -> bool:
     return (
         element.tag in _UNSHOWN or "hidden" in element.attrib or bool(_HIDING.search(element.get("style", "")[:2000]))
     )
+
+
+def _white_on_white(tree: lxml.html.HtmlElement) -> set[lxml.html.HtmlElement]:
+    """Return the elements in white where nothing around them, nor a style sheet, makes their ground another colour."""
+    if any(_BACKGROUND.search((each.text or "")[:HTML_MAX]) for each in tree.iter("style")):
+        return set()
+    grounds, white = set(), set()
+    for each in tree.iter():
+        if isinstance(each.tag, str):
+            style = each.get("style", "")[:2000]
+            if _BACKGROUND.search(style) or each.get("bgcolor") or each.get("background"):
+                grounds.add(each)
+            if _WHITE.search(style) or _WHITE.search(each.get("color", "")[:20].strip()):
+                white.add(each)
+    return {each for each in white if each not in grounds and grounds.isdisjoint(each.iterancestors())}
 
 
 def _names(element: lxml.html.HtmlElement) -> list[str]:
