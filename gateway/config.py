@@ -1,7 +1,9 @@
 """gateway.yaml: what a node is and where it listens; restart to apply."""
 
 import ipaddress
+import os
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -331,7 +333,15 @@ def load(document: Document, folder: Path) -> tuple[Settings, list[Problem]]:
                 what = f"what is moved to {door.folder} would be fetched from there again"
                 raise Bad([document.problem(("imap", number, name), what, "name another folder")])
     _refuse_shared(document, settings)
-    return settings, []
+    return settings, list(_missing(document, settings))
+
+
+def _missing(document: Document, settings: Settings) -> Iterator[Problem]:
+    """Give the files of passwords that are not there yet: their accounts stand still until they are."""
+    for where, account in _accounts(settings):
+        if account.password_file and not os.access(settings.path(account.password_file), os.R_OK):
+            what = f"the password of {account.user} cannot be read from {account.password_file}"
+            yield document.problem((*where, "password_file"), what, "write it there", note=True)
 
 
 def _refuse_shared(document: Document, settings: Settings) -> None:

@@ -304,6 +304,7 @@ def words_of_code() -> Iterator[tuple[str, str]]:
     yield from (
         ("answers", word)
         for word in (
+            answer.COPIED,
             answer.STANDING,
             sale.NOTHING,
             execute.UNHEARD,

@@ -25,8 +25,9 @@ from gateway.records import commands
 from gateway.records.commands import Command
 from gateway.records.record import Record
 from gateway.site import Site
-from gateway.store import arrivals, cards, filing, mailboxes, records
+from gateway.store import arrivals, cards, filing, mailboxes, notices, records
 from gateway.store.arrivals import Received
+from gateway.store.notices import NewNotice
 from gateway.store.session import Store, Transaction
 from gateway.worker import now_ms
 
@@ -133,16 +134,26 @@ class Watcher:
         """Keep a dropped mail as an arrival."""
         limit = self._site.settings.max_size
         if each.size > limit:
-            maillog.fault("folders", ValueError(f"a mail of {each.size} octets lies in {folder}: too large"))
+            why = f"it has {each.size} octets, more than the {limit} that are taken"
+            await asyncio.to_thread(self._leave, folder, why)
             return
         try:
             parts = [part async for part in box.octets(each.uid, limit)]
         except Refused as refused:  # it stays where it is, and stands in the way of no other
-            maillog.fault("folders", ValueError(f"a mail in {folder} cannot be read: {refused}"))
+            await asyncio.to_thread(self._leave, folder, f"it cannot be read: {refused}")
             return
         action = "" if self._key == ARCHIVE else commands.NOTE.name
         address = str(self._addresses.alias(self._record_in(folder), action))
         await asyncio.to_thread(self._keep, self._received(b"".join(parts), address))
+
+    def _leave(self, folder: str, why: str) -> None:
+        """Leave a mail in a folder, and tell whose account it is, once a day."""
+        maillog.fault("folders", ValueError(f"a mail in {folder}: {why}"))
+        person = self._site.people.by_key.get(self._key)
+        if person is not None:
+            data = {"account": self._account.name, "mail": folder, "error": why}
+            with self._store.write() as tx:
+                notices.add(tx, NewNotice("account", person.key, person.email[0], data, daily=True), now_ms())
 
     def _received(self, octets: bytes, address: str) -> Received:
         door, who = (arrivals.ARCHIVE, "") if self._key == ARCHIVE else (arrivals.FOLDER, self._key)

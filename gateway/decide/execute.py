@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.decide import derive, sale, standing, undo
-from gateway.decide.meant import Mistake, apart, edit, subtypes, whom
+from gateway.decide.meant import Mistake, apart, edit, first_named, subtypes
 from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.decide.standing import EVERYTHING
 from gateway.records import commands
@@ -201,10 +201,11 @@ def _derive(
 def _let_follow(
     tx: Transaction, desk: Desk, record: Record, words: tuple[str, ...], *, without: bool
 ) -> Executed | Mistake:  # fmt: skip
-    who = whom(desk, words[0])
-    if isinstance(who, Mistake):
-        return who
-    return _follow(tx, desk, record, record.party(who), words[1:], without=without)
+    found = first_named(desk, words)
+    if isinstance(found, Mistake):
+        return found
+    who, others = found
+    return _follow(tx, desk, record, record.party(who), others, without=without)
 
 
 def _follow(

@@ -12,8 +12,9 @@ from gateway.mail.address import parse_address, parse_mailboxes
 from gateway.mail.parse import Mail
 from gateway.mail.quoting import split_reply
 from gateway.records.commands import asks_note, split_commands
+from gateway.records.conditions import amount
 from gateway.records.kinds import DEFAULT_SUBTYPES, LEAD, Kind
-from gateway.records.lifecycle import STAGE, Edit
+from gateway.records.lifecycle import AMOUNT, STAGE, Edit
 from gateway.records.record import CUSTOMER, Choice, Party, Record
 from gateway.rules import Intake
 from gateway.store import followers, messages, notices, prints, records
@@ -174,7 +175,10 @@ def _tell_refused(tx: Transaction, found: Intake, incoming: Incoming) -> None:
 
 
 def leading_lines(text: str) -> tuple[Party | None, dict[str, str], str]:
-    """Read the `Customer: …`, `金額：…` lines at the top: the customer, the fields, and the rest."""
+    """Read the `Customer: …`, `金額：…` lines at the top: the customer, the fields, and the rest.
+
+    An amount that is none is text: where people read it, and nothing counts with it.
+    """
     customer: Party | None = None
     fields: dict[str, str] = {}
     lines = text.split("\n")
@@ -184,7 +188,7 @@ def leading_lines(text: str) -> tuple[Party | None, dict[str, str], str]:
         word = " ".join(match[1].lower().replace("_", " ").split()) if match else ""
         if match and word in _CUSTOMER:
             customer = _party(match[2])
-        elif match and word in _FIELDS:
+        elif match and word in _FIELDS and (_FIELDS[word] != AMOUNT or amount(match[2])):
             fields[_FIELDS[word]] = match[2]
         elif line.strip():
             break

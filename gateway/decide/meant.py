@@ -22,6 +22,7 @@ from gateway.records.record import CUSTOMER, TITLE_MAX
 from gateway.rules import Team
 
 _VALUE_MAX = 500  # characters
+_NAME_WORDS = 4  # "Jan van der Berg"
 _COLON = re.compile(r"[:：=]")
 _PLACEHOLDERS = frozenset({"reason", "原因", "field", "欄位"})  # what a button leaves for its author to write over
 _TEAM_WORDS = ("team:", "團隊:")  # what says that a choice stands for a team's records
@@ -85,6 +86,18 @@ def whom(desk: Desk, word: str) -> str | Mistake:
         return address.key
     known = _named(people.by_key) | {f"group:{team}": f"group:{team}" for team in rules.teams} | {CUSTOMER: CUSTOMER}
     return Mistake("", _nearest_named(word, known), Problem("nobody is known as {}", (word,)), word)
+
+
+def first_named(desk: Desk, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | Mistake:
+    """Return whom the words behind a command name first, by a name of several words too, and the other words."""
+    missed: dict[int, Mistake] = {}
+    for count in range(min(len(words), _NAME_WORDS), 0, -1):
+        who = whom(desk, " ".join(words[:count]))
+        if isinstance(who, str):
+            return who, words[count:]
+        missed[count] = who
+    known = list(desk.site.rules.kinds.subtypes.values())
+    return missed[next((count for count in missed if not any_meant(words[1:count], known)), 1)]
 
 
 def person(desk: Desk, word: str) -> str:

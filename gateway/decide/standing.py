@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gateway.decide.meant import Mistake, is_team, standing_team, subtypes, whom
+from gateway.decide.meant import Mistake, first_named, is_team, standing_team, subtypes
 from gateway.decide.post import Desk
 from gateway.people import Person
 from gateway.records import commands
@@ -27,13 +27,14 @@ def choose(
 ) -> Mistake | None:  # fmt: skip
     """Let a standing choice be made by the person `giver`, for themselves or, with `sales-admin`, for others."""
     people = desk.site.people.by_key
-    who: str | Mistake = giver
+    who = giver
     if command in (commands.ADD, commands.REMOVE):
         if not words:
             return Mistake("", (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))
-        who, words = whom(desk, words[0]), words[1:]
-    if isinstance(who, Mistake):
-        return who
+        found = first_named(desk, words)
+        if isinstance(found, Mistake):
+            return found
+        who, words = found
     if who not in people:
         return Mistake("", (), Problem("a standing choice is for one of your own people"))
     if giver not in people or (command is not commands.UNFOLLOW and not people[giver].entitled):

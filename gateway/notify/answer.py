@@ -22,7 +22,7 @@ from gateway.records.lifecycle import STAGE, Change, shown_party
 from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store import followers as store_followers
-from gateway.store import messages, records
+from gateway.store import messages, notices, records
 from gateway.store.messages import Message
 from gateway.store.session import Transaction
 
@@ -63,6 +63,7 @@ DESCRIPTIONS = {
 }  # fmt: skip
 
 
+COPIED = "is the salesperson, and was told of the customer's answer"
 STANDING = "choose for every record of a team, or with team:* for all; also in a mail to gateway@"
 
 
@@ -131,7 +132,7 @@ def _about(
             return _followers(tx, site, renderer.words(asked.language), asked.language, record)
         case "why":
             about = messages.load(tx, [asked.about]) if asked.about else messages.thread(tx, record.id, 1)
-            return _why(site, renderer, asked.language, about)
+            return _why(tx, site, renderer, asked.language, about)
         case _:
             return [
                 _summed_up(site, renderer, asked.language, each) for each in messages.thread(tx, record.id, SUMMARY_MAX)
@@ -168,7 +169,9 @@ def _followers(
     return rows
 
 
-def _why(site: Site, renderer: Renderer, language: str, about: Sequence[Message]) -> list[Row]:
+def _why(
+    tx: Transaction, site: Site, renderer: Renderer, language: str, about: Sequence[Message]
+) -> list[Row]:  # fmt: skip
     """Return who heard of a message and who did not, each with the reason, below what it was."""
     if not about:
         return []
@@ -177,10 +180,13 @@ def _why(site: Site, renderer: Renderer, language: str, about: Sequence[Message]
         _row(f"✓ {_called(site, each['who'], each['email'])}: {context.why(words, each['reason'])}")
         for each in about[0].hears
     ]
-    kinds = site.rules.kinds
+    copied = notices.copies(tx, about[0].record_id, about[0].message_id)
+    heard += [_row(f"✓ {_called(site, who, email)}: {words(COPIED)}") for who, email in copied]
+    kinds, told = site.rules.kinds, {who for who, _ in copied}
     left = [
         _row(f"– {_called(site, each['who'])}: {context.why_not(kinds, words, language, each['reason'])}")
         for each in about[0].not_hears
+        if each["who"] not in told
     ]
     return [_summed_up(site, renderer, language, about[0]), *heard, *left]
 

@@ -175,6 +175,7 @@ def _context(
         changes = [Change(*change) for change in each.data.get("changes", ())]
         data["warning"] = words(str(each.data.get("warning", "")))
         data["changes"] = [shown_change(site, renderer, language, change) for change in changes]
+        data["nearest"] = [_with_words(words, str(near)) for near in each.data.get("nearest", ())]
         data |= _mistake(addresses, kinds, words, language, each, record)
         done = data["what"] in ("created", "done")
         data["buttons"] = _buttons(site, addresses, words, record, person) if done else []
@@ -191,6 +192,12 @@ def _context(
         "customer": False,
         **data,
     }
+
+
+def _with_words(words: Callable[[str], str], command: str) -> str:
+    """Return a command with what it takes (`/set FIELD VALUE`) in a reader's words."""
+    name, blank, takes = command.partition(" ")
+    return f"{name}{blank}{words(takes)}" if takes else command
 
 
 def _buttons(

@@ -61,6 +61,13 @@ def was_told(tx: Transaction, kind: str, email: str, reason: str, now: int) -> b
     return any(data.get("reason") == reason for data in tx.execute(told).scalars())
 
 
+def copies(tx: Transaction, record_id: int, message_id: str) -> list[tuple[str, str]]:
+    """Return who got a message by a notice that is a copy of it, with the address."""
+    query = sa.select(notice.c.who, notice.c.email, notice.c.data).where(notice.c.record_id == record_id)
+    rows = tx.execute(query.where(notice.c.kind == "offer").order_by(notice.c.id))
+    return [(row.who, row.email) for row in rows if row.data.get("copy_of") == message_id]
+
+
 def bundle(tx: Transaction, new: NewNotice, now: int, pause: int) -> None:
     """Keep a notice together with others of its kind to one address: one mail each `pause` ms, 0 for at once."""
     same = (notice.c.kind == new.kind, notice.c.email == new.email)

@@ -186,6 +186,19 @@ def test_check_tells_notes_and_is_0(run, site):
     assert done.err == "people.yaml:8:15: note: delivery: digest acts as mail in this release\n"
 
 
+def test_check_tells_of_a_password_that_is_not_there_yet(run, site):
+    gateway = (site / "gateway.yaml").read_text("utf-8")
+    account = (
+        "\nfiling:\n  accounts:\n    - {person: chia, host: imap.example.com, user: chia, password_file: chia.txt}\n"
+    )
+    (site / "gateway.yaml").write_text(gateway + account, "utf-8")
+    done = run("check")
+    assert done.status == 0
+    assert "note: the password of chia cannot be read from chia.txt; write it there" in done.err
+    (site / "chia.txt").write_text("secret", "utf-8")
+    assert run("check").err == ""
+
+
 def test_migrate_tells_from_where_to_where(run):
     assert run("migrate").out.startswith("The schema went from nothing to ")
     assert "as before" in run("migrate").out

@@ -134,6 +134,19 @@ def test_who_is_proved_is_told_once_a_day_why_their_mail_is_held_and_nobody_else
     assert first != second
 
 
+def test_who_has_a_name_of_several_words_is_added_by_it(made):
+    made.edit("people", "name: D君", "name: Dan van Dyk")
+    assert made.write(CHIA, S, "/add Dan van Dyk quotation.sent") == ("done", "command")
+    assert made.choices()["d"].subtypes == ("quotation.sent",)
+    made.write(CHIA, S, "/add Dan von Dyk")
+    made.write(CHIA, S, "/add chai discussion")
+    made.write(CHIA, S, "/set amount")
+    texts = [each.text for each in made.sent() if each["X-Replygate-Subtype"] == "transcript"][-3:]
+    assert "/add d\n" in texts[0]
+    assert "/add chia discussion" in texts[1]
+    assert "/set 欄位 值" in texts[2]
+
+
 def test_others_are_added_and_removed(made):
     made.write(CHIA, S, "/add cheng quotation.*\n/add buyer@x.example")
     assert made.choices()["cheng"].subtypes == ("quotation.*",)

@@ -72,6 +72,11 @@ def test_what_the_customer_writes_with_a_yes_reaches_the_salesperson(made):
     made.write(A, S, "/unfollow quotation.confirmed")
     made.write(WANG, accept(made), "yes, to the back door")
     assert any("to the back door" in each.text for each in made.sent() if each.to == A)
+    confirmed = next(row for row in made.messages() if row.subtype == "quotation.confirmed")
+    made.write(A, S, "/why", head=f"In-Reply-To: <{confirmed.message_id}>")
+    why = made.sent()[-1].text
+    assert "A君 &lt;a@example.com&gt;: 是負責業務，已獲知客戶的答覆" in why
+    assert "– A君" not in why
 
 
 def test_later_mails_of_an_open_offer_hold_both_answers(made):
