@@ -307,6 +307,7 @@ def words_of_code() -> Iterator[tuple[str, str]]:
             answer.COPIED,
             answer.STANDING,
             sale.NOTHING,
+            sale.OVER,
             execute.UNHEARD,
             command.NOT_POSTED,
             execute._NOTE_TOLD,

@@ -5,15 +5,13 @@ octets with what proved them. Any other is kept for the salesperson, who lets it
 """
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from zoneinfo import ZoneInfo
 
 from gateway.decide import thread
 from gateway.decide.place import SHOWN_MAX, Incoming, Place, tell_held
 from gateway.decide.post import Desk, Text, happen
 from gateway.following import Grant
 from gateway.mail.quoting import split_reply
-from gateway.records.conditions import day
+from gateway.records.conditions import day, is_over
 from gateway.records.kinds import QUOTATION, SENT
 from gateway.records.lifecycle import VALID_UNTIL, Edit, Refusal
 from gateway.store import audit, messages, notices
@@ -82,11 +80,9 @@ def _doubt(tx: Transaction, desk: Desk, where: Place, now: int) -> tuple[str, st
     """Return why a yes is not plainly one to what the quotation says now, as cause and reason; None where it is."""
     record = where.record
     until = record.fields.get(VALID_UNTIL, "")
-    last = day(until)
-    if until and not last:
+    if until and not day(until):
         return "no day", NO_DAY
-    today = datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(desk.site.settings.site.timezone)).date()
-    if last and today > date.fromisoformat(last):
+    if is_over(until, now, desk.site.settings.site.timezone):
         return "too late", TOO_LATE
     sent = messages.last_told(tx, record.id, SENT[QUOTATION.name])
     if sent is not None and sent.details.terms not in ("", record.terms):

@@ -5,13 +5,15 @@ from dataclasses import replace
 from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.mail.address import parse_address
 from gateway.mail.parse import Attachment
-from gateway.records.kinds import DEFAULT_SUBTYPES, SENT
-from gateway.records.lifecycle import Change, Edit, Problem, Refusal, shown_party
+from gateway.records.conditions import is_over
+from gateway.records.kinds import DEFAULT_SUBTYPES, QUOTATION, SENT
+from gateway.records.lifecycle import VALID_UNTIL, Change, Edit, Problem, Refusal, shown_party
 from gateway.records.record import Choice, Party, Record
 from gateway.store import content, followers, messages
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
 
+OVER = "The last day of this offer is over: when the customer says yes, you are asked first."
 NOTHING = "No PDF and no amount went along: the customer got the text alone."
 
 
@@ -54,8 +56,9 @@ def send(
         told.append(Change("pdf", "", ", ".join(each.name for each in gone)))
     elif old:  # whether one can be made is known when it goes out: a new one is named only in place of the old
         told.append(Change("pdf", old[0].name, f"{record.ref}.pdf"))
-    nothing = not (gone or old or record.terms)
-    return replace(posted, changes=(*posted.changes, *told), warning=NOTHING if nothing else "")
+    over = is_over(record.fields.get(VALID_UNTIL, ""), now, desk.site.settings.site.timezone)
+    warning = OVER if over and record.kind == QUOTATION.name else "" if gone or old or record.terms else NOTHING
+    return replace(posted, changes=(*posted.changes, *told), warning=warning)
 
 
 def _outdated(tx: Transaction, record: Record, subtype: str) -> int:

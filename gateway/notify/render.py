@@ -78,16 +78,17 @@ class Renderer:
 
     @staticmethod
     def money(language: str, amount: Decimal, currency: str) -> str:
-        """Return an amount as people write it."""
+        """Return an amount as people write it: with two decimals, or with none."""
+        digits = "#,##0" if amount == amount.to_integral_value() else "#,##0.00##"
         if not currency:
-            return babel.numbers.format_decimal(amount, locale=_LOCALES[language])
+            return babel.numbers.format_decimal(amount, digits, _LOCALES[language])
         try:
             shown = babel.numbers.format_currency(
-                amount, currency, "¤#,##0.##", _LOCALES[language], currency_digits=False
+                amount, currency, f"¤{digits}", _LOCALES[language], currency_digits=False
             )
             return shown.replace("$", "NT$", 1) if currency == "TWD" and "NT$" not in shown else shown
         except (babel.numbers.UnknownCurrencyError, ValueError):
-            return f"{babel.numbers.format_decimal(amount, locale=_LOCALES[language])} {currency}"
+            return f"{babel.numbers.format_decimal(amount, digits, _LOCALES[language])} {currency}"
 
     def _environment(self, folders: Sequence[Path], language: str) -> SandboxedEnvironment:
         environment = SandboxedEnvironment(

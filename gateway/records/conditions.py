@@ -8,8 +8,9 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from zoneinfo import ZoneInfo
 
 _CLAUSE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|=|<(?!=)|>(?!=)|\bin\b)\s*(.+?)\s*", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,20})?")
@@ -102,6 +103,13 @@ def amount(text: str) -> str:
     if (found := _TEN_THOUSANDS.fullmatch(bare)) is not None:
         bare = f"{Decimal(found[1]) * 10_000:f}".partition(".")[0]
     return bare if number(bare) is not None else ""
+
+
+def is_over(last: str, now: int, timezone: str) -> bool:
+    """Whether the day that a text names, if it names one, is over at a moment (ms since 1970) in a time zone."""
+    named = day(last)
+    today = datetime.fromtimestamp(now / 1000, ZoneInfo(timezone)).date()
+    return bool(named) and today > date.fromisoformat(named)
 
 
 def day(text: str) -> str:

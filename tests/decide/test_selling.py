@@ -57,6 +57,7 @@ def test_a_last_day_counts_however_it_was_written(made, until):
                   customer={"email": WANG}, fields={"amount": "5", "valid_until": until})  # fmt: skip
     assert record(made, "S00002").fields["valid_until"] == "2020-01-31"
     made.write(A, f"s00002@{D}", "/send")
+    assert "此報價的有效期限已過" in told(made, A, "transcript")[-1].text
     assert made.write(WANG, made.tagged("S00002", WANG, "accept"), "yes") == ("held", "too late")
 
 
