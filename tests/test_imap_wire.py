@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import time
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +141,18 @@ def test_P10_a_password_that_cannot_be_read_and_one_that_is_refused_are_errors(t
     asyncio.run(ask(wrong))
     asyncio.run(ask(imap.Account("127.0.0.1", dovecot.port, "x", tls=False, password_file=tmp_path / "nowhere")))
     asyncio.run(ask(imap.Account("127.0.0.1", dovecot.port, "x", tls=False, token_command="exit 3")))
+
+
+def test_a_command_for_a_token_that_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(imap, "_TOKEN_S", 0.5)
+    started = tmp_path / "started"
+    account = imap.Account("127.0.0.1", 9, "x", tls=False, token_command=f"sleep 600 & echo $! > {started}; wait")
+    with pytest.raises(imap.Broken, match="takes longer"):
+        asyncio.run(imap.connect(account))
+    until = time.monotonic() + 10
+    while Path(f"/proc/{started.read_text().strip()}/cmdline").exists() and time.monotonic() < until:
+        time.sleep(0.02)  # polls: whose child it was has gone, and somebody else must take note of its end
+    assert not Path(f"/proc/{started.read_text().strip()}/cmdline").exists()
 
 
 def test_a_token_is_what_its_command_prints_and_is_shown_as_xoauth2_says():

@@ -212,6 +212,50 @@ def test_P11_a_mail_whose_return_path_is_not_told_is_no_machines(tmp_path, below
         assert fetching.house.states() == [("posted", "")]
 
 
+def test_P10_what_cannot_be_moved_away_is_told_and_stops_no_other(tmp_path):  # noqa: N802
+    with HostileImap(MAILS[:2]) as server, Fetching(tmp_path, server.port) as fetching:
+        server.full.add("Processed")
+        assert fetching.fetch() == 0
+        server.deliver(MAILS[2])
+        assert fetching.fetch() == 0
+        assert fetching.arrived() == server.mails() == MAILS[:3]
+        assert [each.error for each in fetching.health()] == [
+            "what was fetched cannot be moved to Processed: [OVERQUOTA] no room"
+        ]
+        server.full.clear()
+        assert fetching.fetch() == fetching.fetch() == 0
+        assert fetching.arrived() == server.mails("Processed") == MAILS[:3]
+        assert server.mails() == []
+        assert [each.error for each in fetching.health()] == [""]
+
+
+@pytest.mark.parametrize("mode", ["flags before it", "flags after it"])
+def test_P11_our_own_mail_that_is_marked_while_a_folder_is_looked_into_is_no_dropped_one(tmp_path, mode):  # noqa: N802
+    with HostileImap() as server, Fetching(tmp_path, server.port) as fetching:
+        fetching.house.quotation()
+        fetching.house.sent()
+        assert fetching.fetch(kind="file") == 0
+        assert len(server.mails("Quotations/S00001")) == 1
+        server.take(MAILS[0], "Quotations/S00001")
+        server.mode = mode
+        assert fetching.fetch(kind="watch") == 0
+        assert server.misbehaved
+        assert fetching.arrived() == [MAILS[0]]
+
+
+def test_P10_a_mail_at_which_the_server_hangs_up_stands_in_no_other_s_way(tmp_path):  # noqa: N802
+    with HostileImap() as server, Fetching(tmp_path, server.port) as fetching:
+        fetching.house.quotation()
+        fetching.house.announce("message", ref="S00001", body="the bad one", actor="b")
+        fetching.house.announce("message", ref="S00001", body="the good one", actor="b")
+        fetching.house.sent()
+        server.hangs_up_at = b"the bad one"
+        assert fetching.fetch(kind="file") == LATE
+        filed = server.mails("Quotations/S00001")
+        assert len(filed) == 2
+        assert any(b"the good one" in each for each in filed)
+
+
 # ---- a poor server
 
 

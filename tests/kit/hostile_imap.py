@@ -40,12 +40,15 @@ class HostileImap:
     ) -> None:
         """Hold these mails in INBOX; misbehave so many `times` and then no more, or always.
 
-        `only` narrows it to answers that hold these octets; `sizes` are lies about RFC822.SIZE, by UID.
+        `only` narrows it to answers that hold these octets; `sizes` are lies about RFC822.SIZE, by UID. Into the
+        folders in `full` nothing is moved; at an APPEND that holds `hangs_up_at` the connection ends.
         """
         self.mode: Mode = mode
         self.times = times
         self.only = only
         self.sizes: dict[int, int] = {}
+        self.full: set[str] = set()
+        self.hangs_up_at = b""
         self.capabilities = capabilities
         self.boxes = {"INBOX": Mailbox()}
         for octets in mails:

@@ -194,6 +194,8 @@ class Session:
 
     async def append(self, words: list[str]) -> str:
         box = self._box(words[0])
+        if self.server.hangs_up_at and self.server.hangs_up_at in words[-1].encode("latin-1"):
+            raise EOFError
         mail = self.server.take(words[-1].encode("latin-1"), words[0], {w for w in words[1:-1] if w[:1] == "\\"})
         return f"[APPENDUID {box.uid_validity} {mail.uid}] taken"
 
@@ -295,6 +297,8 @@ class Session:
 
     def _copied(self, words: list[str]) -> tuple[list[Mail], str]:
         there = self._box(words[1])
+        if words[1] in self.server.full:
+            raise Refused("NO [OVERQUOTA] no room")
         chosen = self.selected.chosen(words[0])
         copies = [self.server.take(mail.octets, words[1], mail.flags) for mail in chosen]
         old, new = (",".join(str(mail.uid) for mail in mails) for mails in (chosen, copies))
