@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from gateway.decide.derive import name_in_origin
 from gateway.decide.intake import complete, known
 from gateway.decide.post import Desk, Posted, Text, create, happen, person_author, post
 from gateway.mail.address import parse_address
@@ -206,7 +207,11 @@ def _carry_out(tx: Transaction, desk: Desk, checked: _Checked, now: int) -> Post
             salesperson="",
             team="",
         )
-        return create(tx, desk, checked.kind, event.ref or "", edit, actor, said, now)
+        made = create(tx, desk, checked.kind, event.ref or "", edit, actor, said, now)
+        origin = records.find(tx, event.origin, lock=True) if event.origin else None
+        if origin is not None:
+            name_in_origin(tx, desk, origin, made.record, actor, now)
+        return made
     if checked.record is None:
         return Refusal("ref", event.ref or "", lifecycle.Problem("there is no such record"))
     if event.event == "message":

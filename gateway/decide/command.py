@@ -11,7 +11,8 @@ from gateway.decide.authorise import Question, Wish, authorise
 from gateway.decide.disposition import hold
 from gateway.decide.execute import Executed, Giver, execute, unknown
 from gateway.decide.held import SECOND_YES
-from gateway.decide.meant import Mistake, any_meant, signed_only, subtypes
+from gateway.decide.intake import leading_lines
+from gateway.decide.meant import Mistake, address_words, any_meant, signed_only, subtypes
 from gateway.decide.place import Incoming, Place, keep_aside, named, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.decide.quoted import careful
@@ -29,6 +30,7 @@ from gateway.records.commands import (
     PREFS,
     QUOTE,
     SEND,
+    UNDO,
     UNFOLLOW,
     Command,
     Given,
@@ -49,6 +51,8 @@ from gateway.store.session import Transaction
 
 _FILES_SHOWN = 20
 NOT_POSTED = "What you wrote beside it is posted nowhere: write it to the address of the record."
+FOR_A_RECORD = Problem("it is for a record: write it to the address of the record")
+STANDS = Problem("what you chose for all records stands until you choose otherwise: /follow, /unfollow or /prefs")
 HIDDEN_NOTE = Mistake("/note", problem=Problem("it must stand in the first line"), instead=("/note",))
 
 
@@ -94,7 +98,8 @@ def _wrong(wrong: Mistake, instead: Sequence[str]) -> dict[str, object]:
 
 def _mended(lines: Sequence[str], wrong: str, right: str) -> Sequence[str]:
     """Return the command lines of a mail with the wrong one as it would have worked."""
-    return [right if wrong in (line, line.split(" ")[0]) else line for line in lines] or [right]
+    mended = [right if wrong in (line, line.split(" ")[0]) else line for line in lines] or [right]
+    return list(dict.fromkeys(mended))
 
 
 def carry_out(
@@ -122,25 +127,26 @@ def is_first(tx: Transaction, incoming: Incoming, where: Place) -> bool:
 
 
 def asks_again(
-    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, given: Sequence[Given]
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place | None, given: Sequence[Given]
 ) -> Settled | None:  # fmt: skip
     """Keep a mail with a command that asks for a second yes, and ask its author for it; None where none does.
 
     The address that says yes holds a tag, and stands only in a mail to the author: who merely sends in their name
-    never sees it.
+    never sees it. `where` is None for what is chosen for all records.
     """
     person = incoming.identity.person
     asking = desk.site.rules.confirm_twice if not incoming.doubtful else frozenset(BY_NAME)  # it may be a machine's
     twice = [each.line for each in given if each.command and each.command.name in asking]
     if not twice or incoming.recipient.released or person is None:
         return None
-    scope = f"record:{where.record.id}:{where.action}:twice"
+    record_id = where.record.id if where else None
+    scope = f"record:{record_id}:{where.action}:twice" if where else "gateway:twice"
     if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
-        return Settled("done", "duplicate", "the same mail was asked about already", where.record.id)
+        return Settled("done", "duplicate", "the same mail was asked about already", record_id)
     data = {"item": {"id": incoming.recipient.id, "commands": twice}, "answers": incoming.mail.message_id}
-    notices.add(tx, NewNotice("twice", person.key, incoming.identity.email, data, where.record.id), incoming.now)
+    notices.add(tx, NewNotice("twice", person.key, incoming.identity.email, data, record_id), incoming.now)
     reason = f"{', '.join(twice)} asks its author for a second yes"
-    return Settled("held", SECOND_YES, reason, where.record.id)
+    return Settled("held", SECOND_YES, reason, record_id)
 
 
 def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
@@ -178,7 +184,8 @@ def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) ->
     made = execute(tx, desk, where.record, given, _giver(incoming, where, checked), incoming.now)
     if isinstance(made, Mistake):
         return refuse(tx, incoming, where, made, given, text)
-    if text and where.action != SEND.name and not made.warning:
+    posted = any(not each.action for each in named(desk, incoming, where.record))  # by the record's own address
+    if text and where.action != SEND.name and not made.warning and not posted:
         made = replace(made, warning=NOT_POSTED)
     _answer_all(tx, incoming, where, made, ())
     return Settled("done", "command", "", where.record.id)
@@ -202,10 +209,13 @@ def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> tuple[Seque
     own = "" if begins_quoted(incoming.mail.text) else split_reply(incoming.mail.text).text
     lines, rest = split_commands(own) if person is not None else ((), own)
     if asked is PREFS and person is not None:
-        ticked = prefs.read(incoming.mail.text, desk.site.rules.kinds.of_record(where.record.kind))
+        known = desk.site.rules.kinds.of_record(where.record.kind)
+        ticked, sent = prefs.read(incoming.mail.text, known), prefs.as_sent(incoming.mail.text, known)
         mine = next((each for each in where.followers if each.who == person.key), None)
-        given = (*lines, *prefs.as_commands(ticked, mine.wants(ticked) if mine else ()))
+        given = (*lines, *prefs.as_commands(ticked, sent, mine.wants(ticked) if mine else ()))
         return given or [Given(asked.name, asked, ())], ""
+    if any(each.command is asked and each.arguments for each in lines):  # `/lost too dear` says it itself
+        return lines, "" if signed_only(rest, person) else rest.strip()
     first, _, below = rest.partition("\n")
     if incoming.mail.subject.strip() == f"{first.strip()} {where.record.ref}":
         first = ""
@@ -223,7 +233,7 @@ def _are_meant(desk: Desk, where: Place, asked: Command, words: Sequence[str], p
     Of our own people also what they mistyped is: they read what was wrong. Nobody else is answered.
     """
     if asked is SEND:
-        return all(parse_address(word.strip("<>,;")) for word in words)
+        return any(parse_address(word) for word in address_words(words))
     if asked not in (FOLLOW, UNFOLLOW):
         return True
     kinds = desk.site.rules.kinds
@@ -286,6 +296,20 @@ def _answer(
         notices.add(tx, new, incoming.now)
 
 
+def without_record(tx: Transaction, incoming: Incoming) -> Settled | None:
+    """Answer one of our own people whose mail to an intake begins with commands: there is no record yet. Else None."""
+    identity = incoming.identity
+    if identity.person is None or not identity.authenticated or incoming.automatic:
+        return None
+    text = split_reply(incoming.mail.text).text
+    given = (*split_commands(text)[0], *split_commands(leading_lines(text)[2])[0])
+    wrong = next((each for each in given if each.command not in (None, NOTE)), None)
+    if wrong is None:
+        return None
+    _answer(tx, incoming, None, "mistake", _wrong(Mistake(wrong.line, problem=FOR_A_RECORD), ()))
+    return Settled("done", "mistake", f"{wrong.line} is for a record; nothing was done, and nothing made")
+
+
 def to_reserved(tx: Transaction, desk: Desk, local: str, incoming: Incoming) -> Settled:
     """Answer what people ask the gateway; other mail to it, postmaster or abuse is for `settings` (RFC 2142)."""
     if incoming.automatic:
@@ -304,7 +328,7 @@ def _not_here(given: Given) -> Mistake | None:
         return unknown(given, lambda each: each in here)
     if given.command in here:
         return None
-    return Mistake(given.line, (), Problem("it is for a record: write it to the address of the record"))
+    return Mistake(given.line, (), STANDS if given.command is UNDO else FOR_A_RECORD)
 
 
 def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person) -> Settled:
@@ -319,15 +343,17 @@ def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person)
     chosen = tuple(each for each in given if each.command in standing.COMMANDS)
     if not given:
         subtypes = list(desk.site.rules.kinds.subtypes.values())
-        ticked = prefs.read(incoming.mail.text, subtypes)
+        ticked, sent = prefs.read(incoming.mail.text, subtypes), prefs.as_sent(incoming.mail.text, subtypes)
         mine = in_general(person, standing_choices(tx), desk.site.people, desk.site.rules)
-        chosen = prefs.as_commands(ticked, mine.wants(ticked) if mine else (), "team:*")
+        chosen = prefs.as_commands(ticked, sent, mine.wants(ticked) if mine else (), "team:*")
         chosen = (*chosen, *standing.wanted_again(tx, person, chosen))
         asked = [PREFS.name] if ticked and not chosen else asked
     refused = machine.why_not(incoming, "command", named=True) if given or chosen else None
     if refused is not None:
         tell_held(tx, desk, incoming, refused.reason, None, [])
         return Settled("held", refused.cause, refused.reason)
+    if (kept := asks_again(tx, desk, incoming, None, chosen)) is not None:
+        return kept
     if chosen and messages.claim_effect(tx, "gateway", incoming.dated_id, incoming.mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail was carried out already")
     how = incoming.identity.how or "released"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gateway.decide.intake import complete
 from gateway.decide.post import Desk, Posted, Text, create, happen
-from gateway.records.kinds import INVOICE, QUOTATION, Kind, matches
+from gateway.records.kinds import INVOICE, LEAD, QUOTATION, Kind, matches
 from gateway.records.lifecycle import STAGE, Edit, Refusal
 from gateway.records.record import Choice, Record
 from gateway.store import followers
@@ -35,11 +35,18 @@ def derive(
     for choice in followers.choices_on(tx, origin.id):
         if (kept := _kept(desk, kind, choice)) is not None:
             followers.choose(tx, made.record.id, kept)
-    named = ", ".join(filter(None, (origin.fields.get(kind_name, ""), made.record.ref)))
-    back = happen(tx, desk, origin, None, Edit(fields={kind_name: named}), actor, Text(), now)
+    return name_in_origin(tx, desk, origin, made.record, actor, now), made
+
+
+def name_in_origin(tx: Transaction, desk: Desk, origin: Record, made: Record, actor: Author, now: int) -> Record:
+    """Let the record from which another was made name it; return it as it stands now."""
+    if (origin.kind, made.kind) not in ((LEAD.name, QUOTATION.name), (QUOTATION.name, INVOICE.name)):
+        return origin
+    named = ", ".join(filter(None, (origin.fields.get(made.kind, ""), made.ref)))
+    back = happen(tx, desk, origin, None, Edit(fields={made.kind: named}), actor, Text(), now)
     if isinstance(back, Refusal):
         raise TypeError(str(back.problem))
-    return back.record, made
+    return back.record
 
 
 def _copied(origin: Record) -> Mapping[str, str]:

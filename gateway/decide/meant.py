@@ -15,7 +15,7 @@ from gateway.mail.header import one_line
 from gateway.people import Person
 from gateway.records import commands
 from gateway.records.commands import Command
-from gateway.records.conditions import amount, day
+from gateway.records.conditions import amount, day, number
 from gateway.records.kinds import Subtype, matches
 from gateway.records.lifecycle import STAGE, VALID_UNTIL, Edit, Problem
 from gateway.records.record import CUSTOMER, TITLE_MAX
@@ -29,6 +29,8 @@ _TEAM_WORDS = ("team:", "團隊:")  # what says that a choice stands for a team'
 _CUSTOMER = frozenset({CUSTOMER, "客戶"})
 _ALL = frozenset({"*", "all", "全部"})
 _LIST = re.compile(r"[,，、;；]")
+_REASON_IS = re.compile(r"(?:reason|原因)\s*[:：]\s*(?=\S)", re.IGNORECASE)
+_BEHIND_NAME = re.compile(r"[^<>@]*<\s*([^<>\s]+)\s*>\s*")
 _FAREWELL = re.compile(
     r"(?:(?:best|kind|warm|many)? ?(?:regards|wishes|thanks)|thanks(?: a lot)?|thank you|cheers|sincerely|yours"
     r"|謝謝(?:您|你)?|感謝(?:您|你)?|感恩|祝好|敬上|此致|順頌商祺|順祝商祺)[\s,.!，。！]*"
@@ -42,6 +44,7 @@ _FIELDS = {
     "業務": "salesperson", "業務員": "salesperson", "負責人": "salesperson", "團隊": "team", "客戶": "customer",
     "來源": "origin",
 }  # fmt: skip
+_NOT_WRITTEN = frozenset({"lines", "invoice", "quotation"})  # a record system says the lines; the others are made
 _KNOWN_FIELDS = frozenset({*_FIELDS, *_FIELDS.values()})
 
 
@@ -166,6 +169,15 @@ def _is_near(word: str, names: Sequence[str]) -> bool:
     return bool(difflib.get_close_matches(word, names, 1, 0.7 if word.isascii() else 0.5))
 
 
+def address_words(words: Iterable[str]) -> list[str]:
+    """Return the words of a list of addresses, set apart by anything, without the names before them."""
+    found: list[str] = []
+    for piece in _LIST.split(unicodedata.normalize("NFKC", " ".join(words))):
+        named = _BEHIND_NAME.fullmatch(piece)
+        found += [named[1]] if named else piece.split()
+    return found
+
+
 def apart_in_lists(words: Iterable[str]) -> list[str]:
     """Return the words of a list, however they are set apart: `sent,confirmed`, `報價單送出、備註`."""
     return [each for word in words for each in _LIST.split(word) if each]
@@ -178,9 +190,10 @@ def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake
     if command is commands.STAGE:
         return _known(rest, rules.lead_stages, "there is no stage {}", lambda stage: Edit(fields={STAGE: stage}))
     if command is commands.LOST:
-        if rest.casefold() in _PLACEHOLDERS:
+        why = _REASON_IS.sub("", rest)
+        if why.casefold() in _PLACEHOLDERS:
             return Mistake("", (), Problem("write why in place of {}", (rest,)))
-        return Edit(fields={"reason": rest})
+        return Edit(fields={"reason": why})
     if command is commands.ASSIGN:
         key = person(desk, words[0]) or person(desk, rest)
         known = _named(desk.site.people.by_key)
@@ -198,6 +211,9 @@ def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake
 def apart(words: tuple[str, ...]) -> tuple[str, ...]:
     """Return the words behind `/set` with the field apart from its value: `amount=9`, `金額：9`."""
     field, colon, value = _COLON.sub(":", words[0], count=1).partition(":") if words else ("", "", "")
+    glued = next((name for name in _FIELDS if words and words[0].startswith(name) and words[0] != name), "")
+    if glued and not colon and number(words[0].removeprefix(glued)) is not None:  # `/設定 金額100000`
+        return (glued, words[0].removeprefix(glued), *words[1:])
     return tuple(filter(None, (field, value, *words[1:]))) if colon and field else words
 
 
@@ -207,6 +223,8 @@ def _set(words: tuple[str, ...]) -> Edit | Mistake:
     near = difflib.get_close_matches(name, _KNOWN_FIELDS, 1, 0.75)
     if name in _PLACEHOLDERS:
         return Mistake("", problem=Problem("write the field, and its value, in place of {}", (words[0],)))
+    if name in _NOT_WRITTEN:
+        return Mistake("", (), Problem("{} is not written by a command", (name,)))
     if near and name not in _KNOWN_FIELDS:
         return Mistake("", problem=Problem("there is no field {}", (words[0],)), instead=(f"/set {near[0]} {value}",))
     return _written(name, words[0], value)

@@ -22,6 +22,7 @@ from gateway.store.session import Transaction
 
 ACCEPT = "accept"
 NOT_PROVED = "the customer's answer to the offer is not proved; let it through if it is theirs"
+LIKE_A_MACHINE = "the customer's answer to the offer reads like a machine's; let it through if a person said it"
 TOO_LATE = "the customer's yes came after the last day of the offer; let it through if it still holds"
 NO_DAY = (
     "until when the offer holds cannot be read from its field valid_until; let the customer's yes through if it holds"
@@ -49,6 +50,8 @@ def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     released = incoming.recipient.released
     if not incoming.identity.authenticated and not released:
         return _ask(tx, desk, incoming, where, "acceptance", NOT_PROVED)
+    if incoming.doubtful and not released:
+        return _ask(tx, desk, incoming, where, "machine", LIKE_A_MACHINE)
     if where.action == ACCEPT and not released and (doubt := _doubt(tx, desk, where, incoming.now)) is not None:
         return _ask(tx, desk, incoming, where, *doubt)
     if _was_taken(tx, incoming, scope):
@@ -132,7 +135,7 @@ def _tell(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, event: 
     """
     record = where.record
     data = {"what": where.action, "answers": incoming.mail.message_id, "who": incoming.identity.email, "text": ""}
-    if incoming.identity.authenticated:
+    if incoming.identity.authenticated or incoming.recipient.released:
         notices.add(tx, NewNotice("offer", "", incoming.identity.email, data, record.id), incoming.now)
     salesperson = desk.site.people.by_key.get(record.salesperson)
     hears = any(

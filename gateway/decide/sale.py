@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from gateway.decide.meant import address_words
 from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.mail.address import parse_address
 from gateway.mail.parse import Attachment
@@ -27,8 +28,8 @@ def send(
     there, and whom it goes to. A record without a customer's address takes the first of `to` as its customer.
     """
     emails = []
-    for word in to:
-        address = parse_address(word.strip("<>,;"))
+    for word in address_words(to):
+        address = parse_address(word)
         if address is None or desk.addresses.owns(address) or desk.site.people.person(address.key):
             return Refusal("to", word, Problem("{} is no address of somebody outside", (word,)))
         emails.append(address.key)

@@ -5,6 +5,7 @@ round in circles, mail of blocked authors, floods, and what a checker would not 
 """
 
 import re
+from collections.abc import Sequence
 
 from gateway.alias import OFFERS, HeldAddress, ReturnPath
 from gateway.decide import bounce, command, held, intake, offer, thread
@@ -13,6 +14,7 @@ from gateway.decide.post import Desk
 from gateway.decide.read import Read
 from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, Unnamed, route
 from gateway.mail.automatic import Automatic, read_automatic
+from gateway.records.commands import SEND
 from gateway.records.kinds import NOTE
 from gateway.store import arrivals, messages, records, suppressed
 from gateway.store.arrivals import ARCHIVE, FOLDER, Settled
@@ -41,7 +43,7 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
     # What a person puts into a folder says what they mean, whoever wrote it.
     automatic = None if read.arrival.door == FOLDER else read_automatic(read.mail, read.arrival.return_path)
     outcomes: list[Settled] = []
-    served: set[str] = set()
+    served = _said_with_an_action(read, [target for _, target in routed])
     for recipient, target in sorted(routed, key=lambda pair: _precedence(pair[1])):
         name = _name(target)
         if name in served and name:
@@ -61,6 +63,16 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
     return outcomes
 
 
+def _said_with_an_action(read: Read, targets: Sequence[Target]) -> set[str]:
+    """Return the records to which a mail says at the address of an action all that it says to their own address.
+
+    The text of an answer to an offer stands with it in the thread, and so does what goes along with `/send`.
+    """
+    sends = read.identity.person is not None and read.identity.authenticated
+    actions = {*OFFERS, *([SEND.name] if sends else [])}
+    return {each.ref.lower() for each in targets if isinstance(each, ToRecord) and each.action in actions}
+
+
 def _machines(read: Read, target: Target, automatic: Automatic | None) -> tuple[str, str]:
     """Return why a mail counts as a machine's, and why it only reads like one; "" where it does not.
 
@@ -71,14 +83,12 @@ def _machines(read: Read, target: Target, automatic: Automatic | None) -> tuple[
         return "", ""
     if automatic.worded and isinstance(target, ToIntake):
         return automatic.why, automatic.why
-    if not automatic.worded or isinstance(target, ReturnPath) or not (read.identity.authenticated or _decides(target)):
+    if isinstance(target, HeldAddress | ToReserved):  # no text for a thread: a decision, or for an administrator
+        return "", ""
+    offer = isinstance(target, ToRecord) and target.action in OFFERS
+    if not automatic.worded or isinstance(target, ReturnPath) or not (read.identity.authenticated or offer):
         return automatic.why, ""
-    return "", "" if _decides(target) else automatic.why
-
-
-def _decides(target: Target) -> bool:
-    """Whether a mail to this address is no text for a thread, but a decision, or for an administrator."""
-    return isinstance(target, HeldAddress | ToReserved) or (isinstance(target, ToRecord) and target.action in OFFERS)
+    return "", automatic.why
 
 
 def _is_note(tx: Transaction, desk: Desk, read: Read, targets: list[Target]) -> bool:
@@ -188,7 +198,7 @@ def _serve(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> S
             belongs = intake.record_answered(tx, found, incoming)
             if belongs:
                 return _record(tx, desk, incoming, belongs, "", None)
-            return intake.create(tx, desk, found, incoming)
+            return command.without_record(tx, incoming) or intake.create(tx, desk, found, incoming)
         case ToReserved(local):
             return command.to_reserved(tx, desk, local, incoming)
         case Unnamed() | Nowhere():

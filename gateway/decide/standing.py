@@ -79,6 +79,8 @@ def carry_out(
                 point.rollback()
                 return wrong.on(each.line)
             words = each.arguments if is_standing(each.arguments) else (*each.arguments, "team:*")
+            if each.command is commands.FOLLOW and len(words) == 1:
+                words = (*DEFAULT_SUBTYPES, *words)
             audit.append(tx, giver, each.command.name, "", now, arguments=list(words), how=how)
             done.append((each.command.name, " ".join(words)))
     return tuple(done)

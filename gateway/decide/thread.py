@@ -12,8 +12,9 @@ from gateway.decide.meant import Mistake, signed_only
 from gateway.decide.place import Incoming, Place, addressed, keep_aside, keep_challenge, means
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
+from gateway.following import Grant
 from gateway.mail.quoting import begins_quoted, split_reply, without_quotes
-from gateway.records.commands import HELP, UNFOLLOW, Given, asks_note, split_commands, titles
+from gateway.records.commands import ADD, HELP, UNFOLLOW, Given, asks_note, split_commands, titles
 from gateway.records.commands import NOTE as NOTE_COMMAND
 from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
 from gateway.records.record import Choice
@@ -23,6 +24,7 @@ from gateway.store.messages import Author, Details, Message
 from gateway.store.session import Transaction
 
 MINUTE_MS = 60_000
+UNFOLLOWED = "nobody outside followed when it was written"
 LIKE_A_MACHINE = "it reads like a machine's answer"
 
 
@@ -84,8 +86,20 @@ def _act(
     if given and signed_only(said.text, incoming.identity.person) and not incoming.mail.attachments:
         return Settled("done", "command", "", where.record.id)
     incoming = machine.recognised(tx, incoming, where, said.text)
+    if given and not is_note and not _outsiders_hear(where, given):
+        said = replace(said, details=replace(said.details, inside=UNFOLLOWED))
     posted = _post(tx, desk, incoming, where, is_note=is_note, said=said)
     return replace(posted, cause="automatic" if incoming.automatic else "")
+
+
+def _outsiders_hear(where: Place, given: Sequence[Given]) -> bool:
+    """Whether somebody outside followed before the commands of a mail, or one of them adds whom its text is for.
+
+    Who writes `/confirm` and a text means it for those who hear so far: that the customer follows from then on is
+    the command's doing.
+    """
+    hear = (each.heard(DISCUSSION.name, where.record) for each in where.followers if each.outsider)
+    return any(each.command is ADD for each in given) or any(isinstance(each, Grant) for each in hear)
 
 
 def _said(
@@ -187,6 +201,8 @@ def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_n
         is_reply = bool(ids & set(mail.in_reply_to))
         answered = parent.author.email if is_reply else ""
     person = identity.person
+    if said.details.inside == UNFOLLOWED and (answered or _strangers(desk, incoming)):
+        said = replace(said, details=replace(said.details, inside=""))
     posted = post(
         tx,
         desk,

@@ -63,6 +63,7 @@ DESCRIPTIONS = {
 }  # fmt: skip
 
 
+TAKEN_BACK = "taken back before it left"
 COPIED = "is the salesperson, and was told of the customer's answer"
 STANDING = "choose for every record of a team, or with team:* for all; also in a mail to gateway@"
 
@@ -113,7 +114,7 @@ def sections(
         elif name == "list":
             rows = _list(tx, site, addresses, words, asked)
         elif name == "prefs":
-            rows = _boxes(tx, site, asked)
+            rows = _boxes(tx, site, words, asked)
         elif record is not None:
             rows = _about(tx, site, renderer, asked, record, name)
             if name == "history":
@@ -204,7 +205,9 @@ def _summed_up(site: Site, renderer: Renderer, language: str, message: Message) 
     changes = ", ".join(f"{each['label']}: {each['old'] or '–'} → {each['new'] or '–'}" for each in shown)
     subtype = site.rules.kinds.subtypes.get(message.subtype)
     label = subtype.label(language) if subtype else message.subtype
-    said = " ".join(filter(None, (text, f"({changes})" if changes else "")))
+    gone = bool(message.not_hears) and all(each["reason"] == TAKEN_BACK for each in message.not_hears)
+    back = f"– {renderer.words(language)(TAKEN_BACK)}" if gone and not message.hears else ""
+    said = " ".join(filter(None, (text, f"({changes})" if changes else "", back)))
     author = message.author.name or message.author.email
     return _row(f"{renderer.time(language, message.at)}  {author}  [{label}]  {said}")
 
@@ -272,8 +275,11 @@ def _may(command: Command, record: Record | None, site: Site, person: Person) ->
     return fits(command, record, site.rules.kinds)
 
 
-def _boxes(tx: Transaction, site: Site, asked: Asked) -> list[Row]:
-    """Return a box for each subtype, ticked where the reader hears of it: on the record, or on a team's new one."""
+def _boxes(tx: Transaction, site: Site, words: Callable[[str], str], asked: Asked) -> list[Row]:
+    """Return a box for each subtype, ticked where the reader hears of it: on the record, or on a team's new one.
+
+    The last line says what was ticked, for the answer (decide/prefs.py): only what differs from it was chosen.
+    """
     person, record = asked.person, asked.record
     if record is not None:
         known: Sequence[Subtype] = site.rules.kinds.of_record(record.kind)
@@ -283,7 +289,11 @@ def _boxes(tx: Transaction, site: Site, asked: Asked) -> list[Row]:
         known = list(site.rules.kinds.subtypes.values())
         mine = in_general(person, store_followers.standing_choices(tx), site.people, site.rules)
     hears = mine.wants([each.name for each in known]) if mine else []
-    return [_row(f"[{'x' if each.name in hears else ' '}] {each.name}  {each.label(asked.language)}") for each in known]
+    boxes = [
+        _row(f"[{'x' if each.name in hears else ' '}] {each.name}  {each.label(asked.language)}") for each in known
+    ]
+    sent = "".join("1" if each.name in hears else "0" for each in known)
+    return [*boxes, _row(f"{words('As it was sent:')} {sent}")]
 
 
 def _mbox(tx: Transaction, addresses: Addresses, record: Record) -> bytes:

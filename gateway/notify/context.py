@@ -52,9 +52,10 @@ WHYS = {
 WHY_NOTS = (
     "did it themselves", "wrote it themselves", "does not follow this record", "stands in To or Cc of the mail itself",
     "mail to the address is suppressed", "wants no mail (delivery: none)", "did not hear of it either",
-    "an outsider never hears of an internal subtype", "the record stood in Bcc: filed quietly",
-    "somebody else mailed it to the customer", "follows, but not", "unfollowed",
-    "the condition of the rule does not hold:",
+    "taken back before it left", "it quotes an internal note", "nobody outside followed when it was written",
+    "it reads like a machine's answer", "an outsider never hears of an internal subtype",
+    "the record stood in Bcc: filed quietly", "somebody else mailed it to the customer",
+    "follows, but not", "unfollowed", "the condition of the rule does not hold:",
 )  # fmt: skip
 FIELD_SHOWN_MAX = 300  # characters
 

@@ -39,6 +39,7 @@ _SUBJECTS = {
     "suppressed": "No more mail goes to an address",
     "decision": "About a held mail",
     "answer": "What you asked for",
+    "twice": "A second yes is asked for",
     "account": "A mailbox of the gateway",
 }
 # What became of a mail, as a salesperson understands it, and what to do.

@@ -188,7 +188,9 @@ def _read(line: str) -> Given | None:
         longest = max((w for w in _BY_WORD if not w.isascii() and name.startswith(w)), key=len, default="")
         joined = word[len(longest) :] if len(word) == len(name) else name[len(longest) :]
         # What takes no words is not meant by a longer one: `/取消通知` cancels nothing.
-        if longest and (_BY_WORD[longest].takes or _BY_WORD[longest] in (NOTE, HELP) or not _says(joined)):
+        # Nor is a longer word a title: `/報價單` names none.
+        takes = longest and _BY_WORD[longest].takes not in ("", "[TITLE]")
+        if longest and (takes or _BY_WORD[longest] in (NOTE, HELP) or not _says(joined)):
             name, command, rest = longest, _BY_WORD[longest], joined + rest
     rest = rest.lstrip(":：").strip()
     if command is NOTE:

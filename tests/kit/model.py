@@ -133,6 +133,8 @@ class Said:
     author: str  # a person's key, an outsider's address, "" for the record system
     hears: dict[str, str] | None = None
     assigned: str = ""
+    asked: str = ""  # who outside asked for what is assigned
+    inside: bool = False  # whoever outside follows does not hear of it
     answered: str = ""
     addressed: tuple[str, ...] = ()
     mailed: bool = False
@@ -267,7 +269,7 @@ class Followers:
     def hear(self, said: Said) -> dict[str, str]:
         """Return who hears of a message, each with the way of delivery."""
         found = {} if said.quiet else {who: way for who in self.site.people if (way := self._inside(who, said))}
-        if not said.quiet and said.subtype in PUBLIC and said.taken_back is None:
+        if not (said.quiet or said.inside) and said.subtype in PUBLIC and said.taken_back is None:
             for who in self.outsiders() + [said.answered] * bool(said.answered):
                 if self._outside(self.whole(who), said):
                     found[self.thing.customer[0] if self.whole(who) == CUSTOMER else who] = "mail"
@@ -311,7 +313,8 @@ def assign(thing: Thing, person: str, actor: str) -> list[Said]:
     before, thing.salesperson = thing.salesperson, person
     if person in (before, actor):
         return []
-    thing.thread.append(Said("assigned", actor, assigned=person))
+    asked = next((each.author for each in reversed(thing.thread) if each.outside), "")
+    thing.thread.append(Said("assigned", actor, assigned=person, asked=asked))
     return thing.thread[-1:]
 
 

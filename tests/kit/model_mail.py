@@ -110,6 +110,9 @@ class Office:
             return "duplicate"
         if not mail.commands:
             return self._post(mail, who, note=note)
+        followers = Followers(self.site, self.thing, self.standing)
+        heard = any(followers.ways(each, "discussion") for each in followers.outsiders())
+        inside = not heard and not any(each[0] == "add" for each in mail.commands)
         try:
             spoken = self._carry_out(mail, who, by_address=by_address)
         except Mistake:
@@ -120,7 +123,7 @@ class Office:
             self._answered(mail, "answer")
         if spoken and not note and not by_address:
             return "posted"
-        return self._post(mail, who, note=note) if mail.text and not by_address else "done"
+        return self._post(mail, who, note=note, inside=inside) if mail.text and not by_address else "done"
 
     def _is_held(self, mail: Mail, who: str, *, note: bool) -> bool:
         free = not mail.to and all(each[0] in ("unfollow", "help") for each in mail.commands)
@@ -137,22 +140,24 @@ class Office:
         thread = self.thing.thread
         return None if mail.answers is None else thread[max(-1 - mail.answers, -len(thread))]
 
-    def _post(self, mail: Mail, author: str, *, note: bool) -> str:
-        """Put what a mail says in the thread."""
-        thing, inside = self.thing, author in self.site.people
-        if not inside and self._again(mail, ""):
+    def _post(self, mail: Mail, author: str, *, note: bool, inside: bool = False) -> str:
+        """Put what a mail says in the thread; `inside` if its commands let those outside follow who hear of it."""
+        thing, ours = self.thing, author in self.site.people
+        if not ours and self._again(mail, ""):
             return "duplicate"
         parent = self._parent(mail)
-        answered = parent.author if parent is not None and parent.outside and inside and not note else ""
+        asked = "" if parent is None else parent.author if parent.outside else parent.asked
+        answered = asked if ours and not note else ""
+        inside = inside and not answered and all(self.site.person(each) for each in mail.cc)
         followers = Followers(self.site, thing, self.standing)
-        for each in mail.cc if inside and not note and not mail.hidden else ():
+        for each in mail.cc if ours and not note and not mail.hidden else ():
             new = followers.whole(each)
             if self.site.person(each) or followers.follows(new):
                 continue
             if not thing.bags.get(new, NOTHING).gives_up:
                 thing.bags[new] = NOTHING.with_wanted(("discussion",))
-        quiet = mail.hidden and inside
-        more = {"answered": answered, "addressed": mail.cc, "quiet": quiet}
+        quiet = mail.hidden and ours
+        more = {"answered": answered, "addressed": mail.cc, "quiet": quiet, "inside": inside}
         thing.thread.append(Said("note" if note else "discussion", author, **more))
         return "posted"
 
@@ -161,7 +166,7 @@ class Office:
     def _carry_out(self, mail: Mail, who: str, *, by_address: bool) -> bool:
         """Carry out all commands of a mail or none; return whether one of them said the mail's text."""
         try:
-            greets = mail.to == "send" and any("@" not in word for word in mail.commands[0][1:])
+            greets = mail.to == "send" and not any("@" in word for word in mail.commands[0][1:])
             return self._try((("send",),) if greets else mail.commands, who)
         except Mistake:
             listed = who in self.site.people and any(_is_subtype(each) for each in mail.commands[0][1:])
