@@ -57,10 +57,16 @@ class Condition:
         with self._store.write() as tx:
             mailboxes.waits(tx, self.name, waiting)
 
-    def well(self, waiting: int = 0, quota: tuple[int, int] | None = None) -> None:
+    def room(self, quota: tuple[int, int] | None) -> None:
+        """Note how much of it is used, and allowed (KiB), where the server knows that."""
+        if quota is not None:
+            with self._store.write() as tx:
+                mailboxes.has_room(tx, self.name, quota)
+
+    def well(self, waiting: int = 0) -> None:
         """Note that it is read, or written, and how many mails wait there."""
         with self._store.write() as tx:
-            if mailboxes.went_well(tx, self.name, now_ms(), waiting, quota):
+            if mailboxes.went_well(tx, self.name, now_ms(), waiting):
                 self._tell(tx, self.name, "", "")
 
 

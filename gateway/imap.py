@@ -33,7 +33,7 @@ from gateway.mail.imap import (
     read_quota,
     read_selected,
     read_uids,
-    uid_set,
+    uid_sets,
 )
 
 CONNECT_S = 20.0
@@ -84,6 +84,7 @@ class Mailbox:
     _client: Any
     _names: Names = Names()
     _folders: set[str] = field(default_factory=set)
+    _idles_not: bool = False  # whether the server said no to IDLE, whatever it can do
 
     # ---- one command
 
@@ -113,7 +114,7 @@ class Mailbox:
 
     def has(self, capability: str) -> bool:
         """Whether the server says it can do something."""
-        return bool(self._client.has_capability(capability))
+        return bool(self._client.has_capability(capability)) and not (capability == "IDLE" and self._idles_not)
 
     async def close(self) -> None:
         """Log out, and drop the connection whatever comes of it."""
@@ -137,9 +138,9 @@ class Mailbox:
         return found
 
     async def learn(self, pattern: str = "*") -> None:
-        """Know which folders that match are there already."""
+        """Know which folders that match are there now, and no others."""
         wanted = self._names.wire(pattern)
-        self._folders.update(read_folders(await self._do(lambda: self._client.list('""', wanted)), self._names)[0])
+        self._folders = set(read_folders(await self._do(lambda: self._client.list('""', wanted)), self._names)[0])
 
     async def status(self, name: str) -> Folder:
         """Return what a folder holds, without selecting it."""
@@ -165,7 +166,11 @@ class Mailbox:
     async def select(self, name: str) -> Folder:
         """Open a folder and return its state."""
         wire = self._names.wire(name)
-        lines = await self._do(lambda: self._client.select(wire))
+        try:
+            lines = await self._do(lambda: self._client.select(wire))
+        except Refused:
+            self.forget(name)
+            raise
         folder = read_selected(lines, name)
         if folder is None:
             self._client.protocol.fail("the server tells no UIDVALIDITY")
@@ -186,11 +191,11 @@ class Mailbox:
         self, uids: Sequence[int] | str, items: str = "UID FLAGS RFC822.SIZE INTERNALDATE"
     ) -> list[Listed]:
         """Return what is asked of mails; those that have gone meanwhile are missing."""
-        wanted = uids if isinstance(uids, str) else uid_set(uids)
-        if not wanted:
-            return []
-        lines = await self._do(lambda: self._client.uid("FETCH", wanted, f"({items})"))
-        return [read for line in lines if (read := read_listed(line)) is not None]
+        found: list[Listed] = []
+        for wanted in [uids] if isinstance(uids, str) else uid_sets(uids):
+            lines = await self._do(partial(self._client.uid, "FETCH", wanted, f"({items})"))
+            found += [read for line in lines if (read := read_listed(line)) is not None]
+        return found
 
     async def octets(self, uid: int, most: int) -> AsyncIterator[bytes]:
         """Give a mail of the selected folder in parts, without marking it as read. Raises Refused if it has gone.
@@ -215,27 +220,23 @@ class Mailbox:
 
     async def flag(self, uids: Sequence[int], flags: str, *, off: bool = False) -> None:
         """Put flags on mails of the selected folder, or take them off."""
-        if uids:
-            sign = "-" if off else "+"
-            await self._do(lambda: self._client.uid("STORE", uid_set(uids), f"{sign}FLAGS.SILENT", f"({flags})"))
+        sign = "-" if off else "+"
+        for some in uid_sets(uids):
+            await self._do(partial(self._client.uid, "STORE", some, f"{sign}FLAGS.SILENT", f"({flags})"))
 
     async def move(self, uids: Sequence[int], to: str) -> None:
         """Move mails of the selected folder to another; what has gone already stays gone."""
-        if not uids:
-            return
         wire = self._names.wire(to)
-        if self.has("MOVE"):
-            await self._do(lambda: self._client.uid("MOVE", uid_set(uids), wire))
-            return
-        await self._do(lambda: self._client.uid("COPY", uid_set(uids), wire))
-        await self.delete(uids)
+        for some in uid_sets(uids):
+            await self._do(partial(self._client.uid, "MOVE" if self.has("MOVE") else "COPY", some, wire))
+        if not self.has("MOVE"):
+            await self.delete(uids)
 
     async def delete(self, uids: Sequence[int]) -> None:
         """Take mails out of the selected folder; without UIDPLUS they are only marked."""
-        if uids:
-            await self.flag(uids, "\\Deleted")
-            if self.has("UIDPLUS"):
-                await self._do(lambda: self._client.uid("EXPUNGE", uid_set(uids)))
+        await self.flag(uids, "\\Deleted")
+        for some in uid_sets(uids) if self.has("UIDPLUS") else ():
+            await self._do(partial(self._client.uid, "EXPUNGE", some))
 
     async def append(self, folder: str, octets: bytes, flags: str, at: int) -> tuple[int, int]:
         """Put a mail into a folder with its own date (ms since 1970); return UIDVALIDITY and UID, 0 where not told."""
@@ -263,10 +264,11 @@ class Mailbox:
         wire.begin()
         while not wire.idle_queue.empty():
             wire.idle_queue.get_nowait()
-        heard = False
+        heard = began = False
         try:
             async with asyncio.timeout(CONNECT_S):
                 waiting = await self._client.idle_start(timeout=seconds + 5)
+            began = True
             waiting.add_done_callback(_retrieved)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -275,6 +277,9 @@ class Mailbox:
             async with asyncio.timeout(CONNECT_S):
                 await waiting
         except (TimeoutError, *FAULTS) as error:
+            if not began and not wire.broken and not isinstance(error, TimeoutError):
+                self._idles_not = True
+                return False
             wire.fail(str(error) or "the server does not end IDLE")
             raise Broken(wire.broken) from None
         except asyncio.CancelledError:

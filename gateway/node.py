@@ -42,7 +42,7 @@ from gateway.send.deliver import Sender, load_hop
 from gateway.send.folders import Filer
 from gateway.send.sign import load_key
 from gateway.site import Site
-from gateway.store import audit, notices, schema, status
+from gateway.store import audit, filing, notices, schema, status
 from gateway.store.notices import NewNotice
 from gateway.store.session import Away, Store, Transaction, open_store
 from gateway.users import Users
@@ -133,6 +133,8 @@ class Node:
         settings, store = self._site.settings, self._store
         sender = Sender(store, self._hop, lambda: self._site.people, self._wake_notify)
         traffic = Traffic()
+        with store.write() as tx:
+            filing.give_up_others(tx, self._site.accounts, now_ms())
         filers = [
             Filer(store, self._site, key, account, self._tell_account)
             for key, account in filing_accounts(settings).items()

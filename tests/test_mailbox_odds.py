@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
+from gateway.arrive import imap as fetching_door
 from gateway.arrive.imap import Fetcher
 from gateway.attend import PATIENCE_MS
 from gateway.imap import filing_accounts
@@ -20,6 +21,7 @@ from tests.kit import mailbox_child
 from tests.kit.dovecot import Dovecot
 from tests.kit.hostile_imap import CAPABILITIES, HostileImap
 from tests.kit.house import D, House, calm_rules
+from tests.kit.imap_session import Mailbox
 from tests.kit.mailbox_campaign import USERS, begin, mail, play
 from tests.kit.mailbox_child import KILLED, LATE
 
@@ -254,6 +256,53 @@ def test_P10_a_mail_at_which_the_server_hangs_up_stands_in_no_other_s_way(tmp_pa
         filed = server.mails("Quotations/S00001")
         assert len(filed) == 2
         assert any(b"the good one" in each for each in filed)
+
+
+def test_P10_thousands_of_mails_with_gaps_between_them_are_asked_for_in_lines_that_are_short_enough(tmp_path):  # noqa: N802
+    with HostileImap() as server, Fetching(tmp_path, server.port) as fetching:
+        box = server.boxes["INBOX"]
+        for number in range(1_200):
+            box.uid_next = 1_000_000_000 + 2 * number
+            box.add(mail(f"gap{number}", 300))
+        assert fetching.fetch(seconds=60) == 0
+        assert len(fetching.arrived()) == len(server.mails("Processed")) == 1_200
+
+
+def test_P11_who_says_no_to_idle_is_asked_again_and_again(tmp_path, monkeypatch):  # noqa: N802
+    monkeypatch.setattr(fetching_door, "POLL_S", 0.05)
+    with HostileImap(MAILS[:1]) as server, Fetching(tmp_path, server.port) as fetching:
+        server.idles = False
+
+        async def fetch():
+            house = fetching.house
+            door = house.site.settings.imap[0]
+            fetcher = Fetcher(house.store, house.site, house.addresses, door, Traffic(), lambda: None, lambda *_: None)
+            task = asyncio.create_task(fetcher.run())
+            async with asyncio.timeout(30):
+                for count in (1, 2):
+                    while len(fetching.arrived()) < count:  # noqa: ASYNC110 (polls)
+                        await asyncio.sleep(0.02)
+                    server.deliver(MAILS[count])
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(fetch())
+        assert server.connections == 1
+        assert [each.error for each in fetching.health()] == [""]
+
+
+def test_P11_what_is_not_said_yet_or_lies_in_no_record_s_folder_is_nobody_s_note(tmp_path):  # noqa: N802
+    with HostileImap() as server, Fetching(tmp_path, server.port) as fetching:
+        fetching.house.quotation()
+        fetching.house.sent()
+        assert fetching.fetch(kind="file") == 0
+        server.take(MAILS[0], "Quotations/S00001", {"\\Draft"})
+        server.take(MAILS[1], "Quotations/S00001", {"\\Deleted", "\\Seen"})
+        for folder in ("Quotations/S00009", "Quotations/2026", "Leads/S00001"):
+            server.boxes[folder] = Mailbox()
+            server.take(MAILS[2], folder)
+        assert fetching.fetch(kind="watch") == 0
+        assert fetching.arrived() == []
 
 
 # ---- a poor server

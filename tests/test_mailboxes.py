@@ -351,6 +351,18 @@ def test_a_full_account_is_tidied_all_the_same(with_inbox, server):
     assert len(office.mails("chia", f"Replygate/Quotations/{ref}")) == 1
 
 
+def test_a_folder_of_a_stage_that_somebody_took_away_is_made_again(office):
+    ref = office.lead()
+    until(lambda: cards(office, "new"), "the card")
+    with office.client("chia") as client:
+        client.delete_folder("Replygate/Stages/qualified")
+        client.rename_folder("Replygate/Stages/proposition", "Replygate/Stages/hot")
+    office.node.replygate("do", ref, "/stage qualified", "--as", "chia")
+    until(lambda: len(cards(office, "qualified")) == 1 and not cards(office, "new"), "the card")
+    office.node.replygate("do", ref, "/stage proposition", "--as", "chia")
+    until(lambda: len(cards(office, "proposition")) == 1 and not cards(office, "qualified"), "the card")
+
+
 def test_two_people_who_move_at_once_end_in_one_state_that_both_see(tmp_path, server):
     office = Office(tmp_path / "office", server, people=("chia", "a"))
     with office.node:

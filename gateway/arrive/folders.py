@@ -17,12 +17,13 @@ from gateway import maillog
 from gateway.alias import Addresses
 from gateway.attend import attend
 from gateway.config import ARCHIVE
-from gateway.folder import LOST, OWN, STAGES, WON, is_card, record_in, stage_in
+from gateway.folder import LOST, OWN, STAGES, WON, is_card, of_record, record_in, stage_in
 from gateway.imap import Account, Mailbox, Refused, connect
 from gateway.mail.imap import Folder, Listed, message_id_of
 from gateway.people import Person
 from gateway.records import commands
 from gateway.records.commands import Command
+from gateway.records.kinds import TEAM
 from gateway.records.record import Record
 from gateway.site import Site
 from gateway.store import arrivals, cards, filing, mailboxes, notices, records
@@ -32,7 +33,8 @@ from gateway.store.session import Store, Transaction
 from gateway.worker import now_ms
 
 LOOK_S = 3.0
-_HEADER = "UID RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
+_HEADER = "UID FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
+_UNSAID = {"\\Draft", "\\Deleted"}  # what somebody has not said yet, or has thrown away
 _AT_ONCE = 200  # mails whose headers are asked for at once
 _MOVED = "moved to the folder / 移到資料夾"
 
@@ -72,7 +74,8 @@ class Watcher:
         looked: list[tuple[str, int, int]] = []
         await box.noop()  # of a folder that is selected the status is as old as what the client was told last
         for folder in await box.folders(self._pattern):
-            if seen.get(folder.name) != (folder.uid_validity, folder.uid_next) and self._acts(folder.name):
+            new = seen.get(folder.name) != (folder.uid_validity, folder.uid_next)
+            if new and await asyncio.to_thread(self._acts, folder.name):
                 validity, following = seen.get(folder.name, (0, 1))
                 first = following if validity == folder.uid_validity else 1
                 with contextlib.suppress(Refused):  # somebody took the folder away meanwhile
@@ -89,7 +92,15 @@ class Watcher:
             return dict(mailboxes.seen(tx, self._key))
 
     def _acts(self, folder: str) -> bool:
-        return folder.startswith(STAGES) or bool(self._record_in(folder))
+        """Whether a folder is a stage's, or that of a record there is; what else somebody keeps is theirs."""
+        ref = self._record_in(folder)
+        if not ref or folder.startswith(STAGES):
+            return folder.startswith(STAGES)
+        with self._store.read() as tx:
+            record = records.find(tx, ref)
+        is_team = record is None and ref in self._site.rules.teams
+        kind, name = (TEAM, ref) if is_team or record is None else (record.kind, record.ref)
+        return (is_team or record is not None) and folder.removeprefix(OWN) == of_record(kind, name)
 
     def _record_in(self, folder: str) -> str:
         return record_in(folder, self._site.rules.kinds.by_name)
@@ -103,7 +114,7 @@ class Watcher:
         for at in range(0, len(uids), _AT_ONCE):
             # A server may tell of changed flags in between: what has no header says nothing of the mail.
             answer = await box.listed(uids[at : at + _AT_ONCE], _HEADER)
-            listed = [each for each in answer if each.octets is not None]
+            listed = [each for each in answer if each.octets is not None and not _UNSAID & each.flags]
             if folder.name.startswith(STAGES):
                 for message_id in filter(is_card, (message_id_of(each.octets) for each in listed)):
                     found.setdefault(message_id, []).append(folder.name)

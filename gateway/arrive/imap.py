@@ -91,19 +91,20 @@ class Fetcher:
             while True:
                 while await self._fetch_new(box, folder):
                     pass
-                await self._note(0, await box.quota())
+                await asyncio.to_thread(self._condition.room, await box.quota())
+                await self._note(0)
                 if not await box.idle(POLL_S):
                     await asyncio.sleep(0 if box.has("IDLE") else POLL_S)
                     await box.noop()
         finally:
             await box.close()
 
-    async def _note(self, waiting: int, quota: tuple[int, int] | None = None) -> None:
+    async def _note(self, waiting: int) -> None:
         """Note how the account is: not well where what was taken in cannot be moved away, though nothing is lost."""
         if self._stays:
             await asyncio.to_thread(self._condition.wrong, self._stays)
         else:
-            await asyncio.to_thread(self._condition.well, waiting, quota)
+            await asyncio.to_thread(self._condition.well, waiting)
 
     async def _progress(self, folder: Folder) -> Progress:
         known = await asyncio.to_thread(self._read_progress)

@@ -184,6 +184,7 @@ def follow(ref: str, who: str, /, *subtypes: str) -> None:
         key = found.party(_who(site, who))
         _check_subtypes(site, found, subtypes)
         store_followers.choose(tx, found.id, Choice(key, subtypes or DEFAULT_SUBTYPES))
+        records.touch(tx, found.id, now_ms())
         audit.append(tx, operator(), "follow", found.ref, now_ms(), follower=key, subtypes=list(subtypes))
     out.print(f"{who} follows {found.ref}: {', '.join(subtypes or DEFAULT_SUBTYPES)}", markup=False)
     internal = {each.name for each in site.site.rules.kinds.of_record(found.kind) if each.internal}
@@ -198,6 +199,7 @@ def unfollow(ref: str, who: str, /, *subtypes: str) -> None:
         key = found.party(_who(site, who))
         _check_subtypes(site, found, subtypes)
         store_followers.choose(tx, found.id, Choice(key, without=subtypes or ("*",)))
+        records.touch(tx, found.id, now_ms())
         audit.append(tx, operator(), "unfollow", found.ref, now_ms(), follower=key, subtypes=list(subtypes))
     out.print(f"{who} no longer follows {found.ref}: {', '.join(subtypes) or 'anything'}", markup=False)
 

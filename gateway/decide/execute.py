@@ -17,7 +17,7 @@ from gateway.records.commands import BY_NAME, Command, Given
 from gateway.records.kinds import DEFAULT_SUBTYPES
 from gateway.records.lifecycle import Change, Problem, Refusal
 from gateway.records.record import Choice, Record
-from gateway.store import audit, followers
+from gateway.store import audit, followers, records
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
 
@@ -73,6 +73,8 @@ def execute(
             every.append(outcome)
     made = _united(record, every)
     said = [each.line for each in given if each.command and each.command is not commands.UNDO and not each.command.asks]
+    if any(each.command in standing.COMMANDS for each in given):
+        records.touch(tx, record.id, now)  # in whose account its card stands is another matter now
     if said:
         who = giver.author.who or giver.author.email
         undo.remember(tx, who, before, choices, undo.Deed(record, said, made.posted, made.final), now)

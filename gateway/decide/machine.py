@@ -13,6 +13,7 @@ from gateway.decide.disposition import Disposition, hold
 from gateway.decide.place import Incoming, Place
 from gateway.mail.parse import AMBIGUOUS
 from gateway.store import messages
+from gateway.store.arrivals import FOLDER
 from gateway.store.session import Transaction
 
 AT_ONCE_MS = 60_000  # a person seldom answers faster, and never several times in the same words
@@ -92,7 +93,7 @@ def why_not(incoming: Incoming, wish: Wish, *, named: bool) -> Disposition | Non
     """
     if wish not in ("note", "command"):
         return None
-    if AMBIGUOUS in incoming.mail.defects:
+    if AMBIGUOUS in incoming.mail.defects and incoming.arrival.door != FOLDER:
         return hold("ambiguous", f"a {wish} must be readable in one way only, and the mail is not")
     if wish == "command" and incoming.arrival.received_at - _oldest(incoming) > OLD_MS:
         return hold("old", "a command counts for seven days, and the mail is older")

@@ -62,8 +62,13 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         return checked
     if (kept := command.asks_again(tx, desk, incoming, where, given)) is not None:
         return kept
-    scope = f"record:{where.record.id}"
-    effect = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest)
+    scope, digest = f"record:{where.record.id}", incoming.mail.body_digest
+    if dropped:  # it may lie in a folder before the mail itself comes, and says then what it says
+        stands = messages.had_effect(tx, scope, incoming.original_id, digest)
+        scope = f"{scope}:dropped"
+    else:
+        stands = False
+    effect = "repeated" if stands else messages.claim_effect(tx, scope, incoming.original_id, digest)
     if effect == "repeated" or (given and not command.is_first(tx, incoming, where)):
         return Settled("done", "duplicate", "the same mail stands there already", where.record.id)
     if effect == "other body":

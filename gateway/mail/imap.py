@@ -13,6 +13,7 @@ from imapclient import imap_utf7
 
 from gateway.mail.header import split_mail
 
+_SET_MAX = 7_000  # octets of a set of UIDs in a command
 LITERAL = re.compile(rb"\{([+-]?\d+)\+?\}\Z")
 _DIGITS = 20
 # No number of a server has more digits: what has is none.
@@ -208,3 +209,14 @@ def uid_set(uids: Sequence[int]) -> str:
         else:
             parts.append([uid, uid])
     return ",".join(str(a) if a == b else f"{a}:{b}" for a, b in parts)
+
+
+def uid_sets(uids: Sequence[int]) -> list[str]:
+    """Return UIDs as sets that are short enough for a command's line (RFC 7162 §4: 8,192 octets)."""
+    sets: list[str] = []
+    for part in filter(None, uid_set(uids).split(",")):
+        if sets and len(sets[-1]) + len(part) < _SET_MAX:
+            sets[-1] += f",{part}"
+        else:
+            sets.append(part)
+    return sets

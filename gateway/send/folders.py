@@ -101,17 +101,19 @@ class Filer:
 
     def _note_condition(self, quota: tuple[int, int] | None) -> None:
         """Note how the account is: one that says no to all it is given is not well."""
+        self._condition.room(quota)
         if self._refused:
             self._wrong(self._refused)
             return
         with self._store.read() as tx:
             waiting = filing.waiting(tx, self._key)
-        self._condition.well(waiting, quota)
+        self._condition.well(waiting)
 
     async def _furnish(self, box: Mailbox) -> None:
         """Make the folders into which cards are moved, also those where none stands yet."""
         if self._key == ARCHIVE:
             return
+        await box.learn(f"{OWN}*")  # somebody may have taken one away, or called it otherwise
         await box.make(INBOX)
         for stage in (*self._site.rules.lead_stages, WON, LOST):
             await box.make(of_stage(stage))
@@ -180,7 +182,11 @@ class Filer:
             return (await box.append(folder, octets, flags, at))[1]
 
     async def _there(self, box: Mailbox, folder: str, message_id: str) -> int:
-        await box.select(folder)
+        try:
+            await box.select(folder)
+        except Refused:  # somebody took it away, and what stood there
+            await box.make(folder)
+            return 0
         return next(iter(await box.find(message_id)), 0)
 
     def _again(self, each: Filing, answer: str) -> Filed:

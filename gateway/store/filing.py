@@ -1,6 +1,6 @@
 """Messages on their way into folders, and where they stand there: deliveries of another way."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -153,6 +153,13 @@ def read_long_ago(tx: Transaction, account: str, before: int) -> set[str]:
         .where(filing.c.account == account, filing.c.folder == INBOX, filing.c.read_at <= before)
     )
     return set(tx.execute(query).scalars())
+
+
+def give_up_others(tx: Transaction, accounts: Collection[str], now: int) -> None:
+    """Give up what waits for accounts that are no more: nobody would ever file it."""
+    gone = (filing.c.account.not_in(list(accounts)), in_state(filing, WAITING))
+    values = {"state": "expired", "answer": "no such account is in gateway.yaml any more", "settled_at": now}
+    tx.execute(sa.update(filing).where(*gone).values(values))
 
 
 def waiting(tx: Transaction, account: str) -> int:

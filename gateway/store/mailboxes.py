@@ -64,12 +64,16 @@ def waits(tx: Transaction, name: str, waiting: int) -> None:
     tx.execute(sa.update(mailbox).where(mailbox.c.name == name).values(waiting=waiting))
 
 
-def went_well(tx: Transaction, name: str, now: int, waiting: int, quota: tuple[int, int] | None = None) -> bool:
+def has_room(tx: Transaction, name: str, quota: tuple[int, int]) -> None:
+    """Note how much of an account is used, and allowed (KiB)."""
+    used, limit = quota
+    tx.execute(sa.update(mailbox).where(mailbox.c.name == name).values(quota_used=used, quota_limit=limit))
+
+
+def went_well(tx: Transaction, name: str, now: int, waiting: int) -> bool:
     """Note that an account was read, or written, to its end; True if somebody was told that it stood still."""
     was_told = tx.execute(sa.select(mailbox.c.told).where(mailbox.c.name == name)).scalar()
-    values: dict[str, object] = {"ok_at": now, "error": "", "waiting": waiting, "told": False}
-    if quota is not None:
-        values |= {"quota_used": quota[0], "quota_limit": quota[1]}
+    values = {"ok_at": now, "error": "", "waiting": waiting, "told": False}
     tx.execute(sa.update(mailbox).where(mailbox.c.name == name).values(values))
     return bool(was_told)
 

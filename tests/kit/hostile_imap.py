@@ -41,7 +41,8 @@ class HostileImap:
         """Hold these mails in INBOX; misbehave so many `times` and then no more, or always.
 
         `only` narrows it to answers that hold these octets; `sizes` are lies about RFC822.SIZE, by UID. Into the
-        folders in `full` nothing is moved; at an APPEND that holds `hangs_up_at` the connection ends.
+        folders in `full` nothing is moved; at an APPEND that holds `hangs_up_at` the connection ends. `idles` is
+        whether it does what it says of IDLE. A command's line is 8,192 octets at most (RFC 7162 §4).
         """
         self.mode: Mode = mode
         self.times = times
@@ -49,6 +50,7 @@ class HostileImap:
         self.sizes: dict[int, int] = {}
         self.full: set[str] = set()
         self.hangs_up_at = b""
+        self.idles = True
         self.capabilities = capabilities
         self.boxes = {"INBOX": Mailbox()}
         for octets in mails:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _LITERAL = re.compile(rb"\{(\d+)(\+?)\}\r?\n\Z")
 _WORD = re.compile(rb'"((?:\\.|[^"\\])*)"|\x00(\d+)\x00|((?:[^\s()"\[\x00]|\[[^\]]*\])+)', re.DOTALL)
+_LINE_MAX = 8_192
 _BODY = re.compile(r"BODY(?:\.PEEK)?\[(|HEADER(?:\.FIELDS \([^)]*\))?)\](?:<(\d+)\.(\d+)>)?\Z", re.IGNORECASE)
 
 
@@ -80,7 +81,7 @@ class Session:
             name = words.pop(0).upper() if words else ""
             if name == "UID" and words:
                 name = f"UID {words.pop(0).upper()}"
-            does = _COMMANDS.get(name, Session.unknown)
+            does = _COMMANDS.get(name, Session.unknown) if len(said) <= _LINE_MAX else Session.unknown
             try:
                 said = await does(self, words) or "done"
                 self.news()
@@ -200,6 +201,8 @@ class Session:
         return f"[APPENDUID {box.uid_validity} {mail.uid}] taken"
 
     async def idle(self, _: list[str]) -> None:
+        if not self.server.idles:
+            raise Refused("NO [LIMIT] not now")
         self.line("+ idling")
         self.news()
         self.idles = True
