@@ -125,6 +125,8 @@ class Node:
             elif schema.revision(self._store) != schema.newest():
                 message = "the store's schema is not up to date; run `replygate migrate`"
                 raise CannotStart(message)
+            with self._store.write() as tx:
+                filing.give_up_others(tx, self._site.accounts, now_ms())
         except Away as away:
             message = f"the store cannot be reached: {away}"
             raise Away(message) from None
@@ -133,8 +135,6 @@ class Node:
         settings, store = self._site.settings, self._store
         sender = Sender(store, self._hop, lambda: self._site.people, self._wake_notify)
         traffic = Traffic()
-        with store.write() as tx:
-            filing.give_up_others(tx, self._site.accounts, now_ms())
         filers = [
             Filer(store, self._site, key, account, self._tell_account)
             for key, account in filing_accounts(settings).items()

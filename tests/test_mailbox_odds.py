@@ -12,10 +12,10 @@ from gateway.arrive.imap import Fetcher
 from gateway.attend import PATIENCE_MS
 from gateway.imap import filing_accounts
 from gateway.send.folders import Filer
-from gateway.store import content, mailboxes, tables
+from gateway.store import content, filing, mailboxes, tables
 from gateway.store.schema import upgrade
 from gateway.store.session import open_store
-from gateway.worker import Traffic
+from gateway.worker import Traffic, now_ms
 from tests.kit import dovecot as dovecot_kit
 from tests.kit import mailbox_child
 from tests.kit.dovecot import Dovecot
@@ -360,6 +360,17 @@ def test_P11_a_mailbox_that_is_made_anew_is_read_from_its_beginning(tmp_path, do
 
 
 # ---- somebody else
+
+
+def test_what_waits_for_an_account_that_was_removed_is_given_up(tmp_path):
+    with Fetching(tmp_path, 9) as fetching:
+        house = fetching.house
+        house.quotation()
+        house.sent()
+        for accounts, states in (({"archive"}, {"queued"}), (set(), {"expired"})):
+            with house.store.write() as tx:
+                filing.give_up_others(tx, accounts, now_ms())
+                assert set(tx.execute(sa.select(tables.filing.c.state)).scalars()) == states
 
 
 def test_P11_a_folder_that_is_deleted_is_made_again(tmp_path):  # noqa: N802

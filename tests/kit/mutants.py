@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant("gateway/decide/thread.py", "incoming.identity.person is None and asks_note(split_commands(reply.text)[0]):", "False:", "an outsider's /note is no discussion", (STAY,)),
     Mutant("gateway/decide/place.py", "        parent = None  # an outsider", "        pass  # an outsider", "an outsider cannot answer what no outsider was shown", (STAY,)),
     Mutant("gateway/decide/place.py", '    return "own" if identity.email in owned else "other"', '    return "own"', "a tag in another's hands grants nothing", (ROWS,)),
-    Mutant("gateway/decide/place.py", "(text if record else desk.addresses.untagged(incoming.mail.text))[", "(text if record else incoming.mail.text)[", "a notice shows no reader's tag", (STAY,)),
+    Mutant("gateway/decide/place.py", "else desk.addresses.untagged(incoming.mail.text)[", "else incoming.mail.text[", "a notice shows no reader's tag", (STAY,)),
     Mutant("gateway/decide/serve.py", "    return asked or shown or messages.any_note(tx, (*mail.in_reply_to, *mail.references))", "    return asked or shown", "an answer to a note is a note in every thread", (STAY,)),
     Mutant("gateway/decide/serve.py", "    return asked or shown or ", "    return asked or ", "a note handed over once for each recipient is one everywhere", (STAY,)),
     Mutant("gateway/decide/serve.py", "    return bool(ours) or (mail.author is not None and desk.addresses.owns(mail.author.address))", "    return bool(ours)", "our own mail that comes back is dropped", (LOOPS,)),
@@ -71,7 +71,7 @@ MUTANTS = (
     Mutant("gateway/decide/quoted.py", "    texts = [said.text, *files, *(text for each in said.attachments for text in _texts_in(each, mails))]", "    texts = [said.text]", "a note in an attachment is seen", (STAY,)),
     Mutant("gateway/decide/quoted.py", "    decided = incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE", "    decided = incoming.recipient.released", "who released for another cause did not decide about a note", (STAY,)),
     Mutant("gateway/decide/machine.py", "        replace(incoming, automatic=REPEATS)\n", "        incoming\n", "a machine without fields is recognised", (LOOPS,)),
-    Mutant("gateway/decide/machine.py", "    if AMBIGUOUS in incoming.mail.defects:", "    if False:", "what can be read in two ways commands nothing", ("tests/decide/test_command_rows.py", "tests/decide/test_reply_rows.py", ROWS)),
+    Mutant("gateway/decide/machine.py", "    if AMBIGUOUS in incoming.mail.defects and incoming.arrival.door != FOLDER:", "    if False:", "what can be read in two ways commands nothing", ("tests/decide/test_command_rows.py", "tests/decide/test_reply_rows.py", ROWS)),
     # ---- authority
     Mutant("gateway/decide/authorise.py", '    if q.role != "person":\n        return hold("not a person"', '    if False:\n        return hold("not a person"', "notes and commands are for people", (ALLOWED,)),
     Mutant("gateway/decide/authorise.py", '    return ACCEPT if sure else hold("not authenticated"', '    return ACCEPT if True else hold("not authenticated"', "a note needs proof of its author", (ALLOWED,)),
