@@ -83,7 +83,9 @@ def _machines(read: Read, target: Target, automatic: Automatic | None) -> tuple[
         return "", ""
     if automatic.worded and isinstance(target, ToIntake):
         return automatic.why, automatic.why
-    if isinstance(target, HeldAddress | ToReserved):  # no text for a thread: a decision, or for an administrator
+    if automatic.worded and isinstance(
+        target, HeldAddress | ToReserved
+    ):  # no text for a thread: a decision, or for an administrator
         return "", ""
     offer = isinstance(target, ToRecord) and target.action in OFFERS
     if not automatic.worded or isinstance(target, ReturnPath) or not (read.identity.authenticated or offer):

@@ -78,6 +78,7 @@ _SAME = str.maketrans(
     "订阅閲确认备注报价开发阶赢过账帐设团队复历说",
     "訂閱閱確認備註報價開發階贏過帳帳設團隊復歷說",
 )
+_NO_TITLE = frozenset("單单給给")  # what makes a word of a command longer, and begins no title
 _BY_WORD = {word: command for command in COMMANDS for word in (command.name, command.chinese)}
 
 
@@ -188,9 +189,9 @@ def _read(line: str) -> Given | None:
         longest = max((w for w in _BY_WORD if not w.isascii() and name.startswith(w)), key=len, default="")
         joined = word[len(longest) :] if len(word) == len(name) else name[len(longest) :]
         # What takes no words is not meant by a longer one: `/取消通知` cancels nothing.
-        # Nor is a longer word a title: `/報價單` names none.
-        takes = longest and _BY_WORD[longest].takes not in ("", "[TITLE]")
-        if longest and (takes or _BY_WORD[longest] in (NOTE, HELP) or not _says(joined)):
+        # Nor does a longer word hold a title: `/報價單`, `/開發票給客戶`.
+        meant = bool(longest) and not (_BY_WORD[longest].takes == "[TITLE]" and joined[:1] in _NO_TITLE)
+        if meant and (_BY_WORD[longest].takes or _BY_WORD[longest] in (NOTE, HELP) or not _says(joined)):
             name, command, rest = longest, _BY_WORD[longest], joined + rest
     rest = rest.lstrip(":：").strip()
     if command is NOTE:
