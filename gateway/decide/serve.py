@@ -83,10 +83,8 @@ def _machines(read: Read, target: Target, automatic: Automatic | None) -> tuple[
         return "", ""
     if automatic.worded and isinstance(target, ToIntake):
         return automatic.why, automatic.why
-    if automatic.worded and isinstance(
-        target, HeldAddress | ToReserved
-    ):  # no text for a thread: a decision, or for an administrator
-        return "", ""
+    if automatic.worded and isinstance(target, HeldAddress | ToReserved):
+        return "", ""  # no text for a thread: a decision, or for an administrator
     offer = isinstance(target, ToRecord) and target.action in OFFERS
     if not automatic.worded or isinstance(target, ReturnPath) or not (read.identity.authenticated or offer):
         return automatic.why, ""
