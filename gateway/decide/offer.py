@@ -10,6 +10,7 @@ from gateway.decide import thread
 from gateway.decide.place import SHOWN_MAX, Incoming, Place, tell_held
 from gateway.decide.post import Desk, Text, happen
 from gateway.following import Grant
+from gateway.mail.automatic import BY_SUBJECT
 from gateway.mail.quoting import split_reply
 from gateway.records.conditions import day, is_over
 from gateway.records.kinds import QUOTATION, SENT
@@ -50,7 +51,8 @@ def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     released = incoming.recipient.released
     if not incoming.identity.authenticated and not released:
         return _ask(tx, desk, incoming, where, "acceptance", NOT_PROVED)
-    if incoming.doubtful and not released:
+    # Whatever stands in its text; but programs that answer for people say so in the subject.
+    if incoming.doubtful.startswith(BY_SUBJECT) and not released:
         return _ask(tx, desk, incoming, where, "machine", LIKE_A_MACHINE)
     if where.action == ACCEPT and not released and (doubt := _doubt(tx, desk, where, incoming.now)) is not None:
         return _ask(tx, desk, incoming, where, *doubt)

@@ -21,6 +21,7 @@ from gateway.mail.quoting import split_reply, without_quotes
 Kind = words.Kind
 
 EXAMINED = 4 * 1024  # characters of the text that are looked at
+BY_SUBJECT = "subject: "  # what the reason begins with where the subject says so
 _SENTENCE_MAX = 300
 _SENTENCES_MAX = 60
 _VALUE_MAX = 1_000  # characters of a field that are looked at
@@ -289,10 +290,10 @@ def _by_words(said: _Said) -> Automatic | None:
 def _by_subject(said: _Said) -> Automatic | None:
     for tag in said.tags:
         if _is_name(said, tag):
-            return Automatic(_kind_of_answer(said), f"subject: {tag[:40]}")
+            return Automatic(_kind_of_answer(said), f"{BY_SUBJECT}{tag[:40]}")
     if said.answer:
         return None
-    subject, why = said.subject, f"subject: {said.subject[:40]}"
+    subject, why = said.subject, f"{BY_SUBJECT}{said.subject[:40]}"
     last = words.TAG_LAST.search(subject)
     if words.ANSWERS_BY_ITSELF.match(subject) or (last and _is_name(said, last[1].strip())):
         return Automatic(_kind_of_answer(said), why)
