@@ -22,8 +22,7 @@ Kind = words.Kind
 
 EXAMINED = 4 * 1024  # characters of the text that are looked at
 BY_SUBJECT = "subject: "  # what the reason begins with where the subject says so
-_SENTENCE_MAX = 300
-_SENTENCES_MAX = 60
+_SENTENCE_MAX, _SENTENCES_MAX = 300, 60
 _VALUE_MAX = 1_000  # characters of a field that are looked at
 _TAGS_MAX = 4  # [External] [Ticket#1] … before the subject proper
 
