@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.store import records
+from tests.decide.test_selling import record, told
 from tests.kit.house import HOSTS, ZONE, D, House
 from tests.kit.zone import Zone
 
@@ -18,15 +18,6 @@ def made(tmp_path):
     house.sent()
     yield house
     house.close()
-
-
-def record(house, ref="S00001"):
-    with house.store.read() as tx:
-        return records.find(tx, ref)
-
-
-def told(house, who, subtype):
-    return [each for each in house.sent() if each.to == who and each["X-Replygate-Subtype"] == subtype]
 
 
 # ---- the address of an action
