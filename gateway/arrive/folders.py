@@ -94,13 +94,12 @@ class Watcher:
     def _acts(self, folder: str) -> bool:
         """Whether a folder is a stage's, or that of a record there is; what else somebody keeps is theirs."""
         ref = self._record_in(folder)
-        if not ref or folder.startswith(STAGES):
+        if not ref:
             return folder.startswith(STAGES)
         with self._store.read() as tx:
             record = records.find(tx, ref)
-        is_team = record is None and ref in self._site.rules.teams
-        kind, name = (TEAM, ref) if is_team or record is None else (record.kind, record.ref)
-        return (is_team or record is not None) and folder.removeprefix(OWN) == of_record(kind, name)
+        kind = record.kind if record is not None else TEAM if ref in self._site.rules.teams else ""
+        return bool(kind) and folder.removeprefix(OWN) == of_record(kind, ref)
 
     def _record_in(self, folder: str) -> str:
         return record_in(folder, self._site.rules.kinds.by_name)

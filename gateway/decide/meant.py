@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.decide.post import Desk
-from gateway.mail.address import parse_address
+from gateway.mail.address import parse_address, parse_mailboxes
 from gateway.mail.header import one_line
 from gateway.people import Person
 from gateway.records import commands
@@ -30,7 +30,6 @@ _CUSTOMER = frozenset({CUSTOMER, "客戶"})
 _ALL = frozenset({"*", "all", "全部"})
 _LIST = re.compile(r"[,，、;；]")
 _REASON_IS = re.compile(r"(?:reason|原因)\s*[:：]\s*(?=\S)", re.IGNORECASE)
-_BEHIND_NAME = re.compile(r"[^<>@]*<\s*([^<>\s]+)\s*>\s*")
 _FAREWELL = re.compile(
     r"(?:(?:best|kind|warm|many)? ?(?:regards|wishes|thanks)|thanks(?: a lot)?|thank you|cheers|sincerely|yours"
     r"|謝謝(?:您|你)?|感謝(?:您|你)?|感恩|祝好|敬上|此致|順頌商祺|順祝商祺)[\s,.!，。！]*"
@@ -173,8 +172,8 @@ def address_words(words: Iterable[str]) -> list[str]:
     """Return the words of a list of addresses, set apart by anything, without the names before them."""
     found: list[str] = []
     for piece in _LIST.split(unicodedata.normalize("NFKC", " ".join(words))):
-        named = _BEHIND_NAME.fullmatch(piece)
-        found += [named[1]] if named else piece.split()
+        named = (parse_mailboxes(piece) or ()) if "<" in piece else ()
+        found += [str(each.address) for each in named] or piece.split()
     return found
 
 

@@ -63,11 +63,9 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     if (kept := command.asks_again(tx, desk, incoming, where, given)) is not None:
         return kept
     scope, digest = f"record:{where.record.id}", incoming.mail.body_digest
-    if dropped:  # it may lie in a folder before the mail itself comes, and says then what it says
-        stands = messages.had_effect(tx, scope, incoming.original_id, digest)
+    stands = dropped and messages.had_effect(tx, scope, incoming.original_id, digest)
+    if dropped:  # it may lie in a folder before the mail itself comes, and takes nothing from it
         scope = f"{scope}:dropped"
-    else:
-        stands = False
     effect = "repeated" if stands else messages.claim_effect(tx, scope, incoming.original_id, digest)
     if effect == "repeated" or (given and not command.is_first(tx, incoming, where)):
         return Settled("done", "duplicate", "the same mail stands there already", where.record.id)
@@ -91,9 +89,7 @@ def _act(
     if given and signed_only(said.text, incoming.identity.person) and not incoming.mail.attachments:
         return Settled("done", "command", "", where.record.id)
     incoming = machine.recognised(tx, incoming, where, said.text)
-    if given and not is_note and not _outsiders_hear(where, given):
-        said = replace(said, details=replace(said.details, inside=UNFOLLOWED))
-    posted = _post(tx, desk, incoming, where, is_note=is_note, said=said)
+    posted = _post(tx, desk, incoming, where, is_note=is_note, said=said, given=given)
     return replace(posted, cause="automatic" if incoming.automatic else "")
 
 
@@ -188,7 +184,10 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
     return decided
 
 
-def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_note: bool, said: Text) -> Settled:
+def _post(
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_note: bool, said: Text,
+    given: Sequence[Given],
+) -> Settled:  # fmt: skip
     identity, mail = incoming.identity, incoming.mail
     named = [mailbox.address for mailbox in (*mail.to, *mail.cc)]
     outside = [address for address in named if not desk.addresses.owns(address)]
@@ -206,8 +205,9 @@ def _post(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, *, is_n
         is_reply = bool(ids & set(mail.in_reply_to))
         answered = parent.author.email if is_reply else ""
     person = identity.person
-    if said.details.inside == UNFOLLOWED and (answered or _strangers(desk, incoming)):
-        said = replace(said, details=replace(said.details, inside=""))
+    meant_outside = answered or _strangers(desk, incoming) or _outsiders_hear(where, given)
+    if given and not (is_note or said.details.inside or meant_outside):
+        said = replace(said, details=replace(said.details, inside=UNFOLLOWED))
     posted = post(
         tx,
         desk,

@@ -83,6 +83,20 @@ def test_text_beside_a_command_that_lets_the_customer_follow_stays_inside(made):
     assert any("接下來的訊息" in each.text for each in made.sent() if each.to == WANG)
 
 
+def test_a_quote_of_a_note_beside_a_command_stays_inside_whoever_is_answered(made):
+    note = "our cost is 4,200 a chair, and we go down to 5,100 if they insist on it"
+    made.announce("lead.created", title="no customer", salesperson="a", actor="a", team="sales")
+    to = f"l00002@{D}"
+    made.write(A, to, f"/note\n{note}")
+    made.write("eve@x.example", to, "how much is it?")
+    made.write(A, str(made.addresses.held("release", made.held()[0].id)), "")
+    asked = next(row for row in made.messages() if row.author_email == "eve@x.example")
+    made.write(A, to, f"/set amount 5\n\nas I noted: {note}", head=f"In-Reply-To: <{asked.message_id}>")
+    assert made.messages()[-1].author_email == A
+    assert "as I noted" in made.messages()[-1].text
+    assert not any("4,200" in each.text for each in made.sent() if each.to == "eve@x.example")
+
+
 def test_an_answer_to_the_customer_beside_a_command_reaches_them(made):
     made.write(WANG, S, "we take it")
     asked = made.messages()[-1]
