@@ -62,16 +62,23 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         return checked
     if (kept := command.asks_again(tx, desk, incoming, where, given)) is not None:
         return kept
-    scope, digest = f"record:{where.record.id}", incoming.mail.body_digest
-    stands = dropped and messages.had_effect(tx, scope, incoming.original_id, digest)
-    if dropped:  # it may lie in a folder before the mail itself comes, and takes nothing from it
-        scope = f"{scope}:dropped"
-    effect = "repeated" if stands else messages.claim_effect(tx, scope, incoming.original_id, digest)
+    effect = _effect(tx, incoming, where, dropped=dropped)
     if effect == "repeated" or (given and not command.is_first(tx, incoming, where)):
         return Settled("done", "duplicate", "the same mail stands there already", where.record.id)
     if effect == "other body":
         checked = _with_defect(checked, "another mail with this Message-ID says something else")
     return _act(tx, desk, incoming, where, given, checked, is_note=is_note)
+
+
+def _effect(tx: Transaction, incoming: Incoming, where: Place, *, dropped: bool) -> str:
+    """Claim the effect of a mail here (law 2). A copy that somebody `dropped` into a folder takes none from the mail.
+
+    It may lie there before the mail itself comes; after that it says nothing new.
+    """
+    scope, said = f"record:{where.record.id}", (incoming.original_id, incoming.mail.body_digest)
+    if not dropped:
+        return messages.claim_effect(tx, scope, *said)
+    return "repeated" if messages.had_effect(tx, scope, *said) else messages.claim_effect(tx, f"{scope}:dropped", *said)
 
 
 def _act(
@@ -197,13 +204,7 @@ def _post(
     adds = not (is_note or incoming.automatic or quiet)
     added = _newcomers(tx, desk, incoming, where, [a.key for a in outside]) if adds else ()
     how = identity.how or ("reply address" if where.tag == "own" else "released" if incoming.recipient.released else "")
-    answered = ""
-    parent = _asked_by(tx, where.parent)
-    if parent is not None and parent.author.outsider and identity.person is not None and not is_note:
-        # References alone thread a mail; only In-Reply-To says whom it answers.
-        ids = {parent.message_id, parent.original_id, *((where.parent.message_id,) if where.parent else ())}
-        is_reply = bool(ids & set(mail.in_reply_to))
-        answered = parent.author.email if is_reply else ""
+    answered = "" if is_note else _answered(tx, incoming, where.parent)
     person = identity.person
     meant_outside = answered or _strangers(desk, incoming) or _outsiders_hear(where, given)
     if given and not (is_note or said.details.inside or meant_outside):
@@ -237,9 +238,21 @@ def _post(
     return Settled("posted", record_id=where.record.id, message_id=posted.message)
 
 
-def _asked_by(tx: Transaction, parent: Message | None) -> Message | None:
+def _answered(tx: Transaction, incoming: Incoming, parent: Message | None) -> str:
+    """Return whom outside a mail of our own people answers, or "".
+
+    References alone thread a mail; only In-Reply-To says whom it answers.
+    """
+    if parent is None or incoming.identity.person is None:
+        return ""
+    asked = _asked_by(tx, parent)
+    ids = {asked.message_id, asked.original_id, parent.message_id}
+    return asked.author.email if asked.author.outsider and ids & set(incoming.mail.in_reply_to) else ""
+
+
+def _asked_by(tx: Transaction, parent: Message) -> Message:
     """Return what an answer to `parent` answers: of a mail that assigns what somebody asked for, what they asked."""
-    if parent is None or parent.subtype != ASSIGNED.name or parent.parent_id is None:
+    if parent.subtype != ASSIGNED.name or parent.parent_id is None:
         return parent
     return next(iter(messages.load(tx, [parent.parent_id])), parent)
 
