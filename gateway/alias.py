@@ -7,19 +7,21 @@ intake, or reserved. What mail systems do to an address on its way is undone: th
 *Failure:* an address that is not ours, and one whose tag none of our keys made, are both None.
 
 *Standards:* RFC 5321 (§4.5.3.1.1: a local part is at most 64 octets; §4.1.2: quoting that is not
-needed changes nothing), RFC 5233 (subaddresses). BATV and SRS are custom, not standard.
+needed changes nothing), RFC 5233 (subaddresses), RFC 6531 §3.3 (local parts in UTF-8). BATV and SRS
+are custom, not standard.
 """
 
 import base64
 import binascii
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gateway.mail.address import Address, parse_address
+from gateway.mail.address import Address, Mailbox, parse_address
 from gateway.mail.charset import is_utf_16
 from gateway.mail.tag import TAG_LENGTH, Keys, make_tag, read_tag
-from gateway.records.commands import COMMANDS
+from gateway.records.commands import COMMANDS, named
 
 OFFERS = ("accept", "decline")  # the customer's answers to a quotation
 ACTIONS = frozenset(command.name for command in COMMANDS) | frozenset(OFFERS)
@@ -33,6 +35,11 @@ _RECORD = re.compile(rf"({_REF})(?:-([a-z]+))?(?:\+{_TAGGED})?")
 _MANGLED = re.compile(rf"({_REF}?)(?:-({'|'.join(sorted(ACTIONS))}))?{_PLUS}{_TAGGED}")
 _RETURN_PATH = re.compile(rf"{_BOUNCE}{_PLUS}(\d{{1,13}})[.=]{_TAGGED}")
 _HELD = re.compile(rf"held-({'|'.join(HELD_ACTIONS)}){_PLUS}(\d{{1,13}})[.=]{_TAGGED}")
+# A command's address with its Chinese word; in a field it stands among others.
+_CHINESE = re.compile(rf"({_REF}-)([^\x00-\x7f]{{1,8}})(\+{_TAGGED})?", re.IGNORECASE)
+_CHINESE_IN_FIELD = re.compile(
+    rf"(?<![^\s<,;:])({_REF}-[^\x00-\x7f]{{1,8}}(?:\+{_TAGGED})?)@(?P<domain>[^\s<>,;]{{1,255}})", re.IGNORECASE
+)
 # BATV (prvs=KEY=LOCAL, prvs=LOCAL/KEY, btv1==KEY==LOCAL) and SRS (SRS0=HASH=DAY=DOMAIN=LOCAL).
 _WRAPPED = (
     re.compile(r"(?:ms)?prvs1?=[0-9a-z]{1,16}=(?P<inner>.+)"),
@@ -50,7 +57,20 @@ _TAGGED_TEXT = re.compile(
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}+(?:\r?\n[A-Za-z0-9+/]++)*+={0,2}")
 _DEPTH_MAX = 4  # attachments in attachments that are looked into
 _PATH_MAX = 998  # characters of a path that are looked at
+_FIELD_MAX = 64 * 1024  # characters of a field that are looked at
 _TAG = re.compile(rf"(?:(?<=[+.])|(?<=2[Bb]))[A-Za-z2-7]{{{TAG_LENGTH}}}(?![A-Za-z0-9])")
+
+
+def named_in_chinese(fields: Sequence[str], domain: str) -> tuple[Mailbox, ...]:
+    """Return the addresses in To or Cc that name a command in Chinese, as if in English: `Address` has none such."""
+    local_parts = [
+        match[1]
+        for field in fields
+        for match in _CHINESE_IN_FIELD.finditer(field[:_FIELD_MAX])
+        if match["domain"].rstrip(".").lower() == domain
+    ]
+    found = (parse_address(f"{_in_english(local)}@{domain}") for local in local_parts)
+    return tuple(Mailbox("", address) for address in found if address is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +189,7 @@ class Addresses:
                 if match and match.groupdict().get("domain") in (None, self.domain):
                     local = match["inner"]
                     break
+            local = _in_english(local)
         return parse_address(f"{local}@{domain}")
 
     def ref(self, address: Address) -> str:
@@ -216,6 +237,13 @@ class Addresses:
 
 def _subject(ref: str, epoch: int) -> str:
     return f"record:{ref.lower()}" + (f":{epoch}" if epoch else "")
+
+
+def _in_english(local: str) -> str:
+    """Return a local part with the English name of the command that it names in Chinese."""
+    match = _CHINESE.fullmatch(unicodedata.normalize("NFKC", local))
+    command = named(match[2]) if match else None
+    return f"{match[1]}{command.name}{match[3] or ''}" if match and command else local
 
 
 def _form(local: str) -> tuple[str, str, str] | None:

@@ -6,10 +6,21 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.alias import ACTIONS, HELD_ACTIONS, Addresses, HeldAddress, RecordAddress, ReturnPath, Word, hide_tags
+from gateway.alias import (
+    ACTIONS,
+    HELD_ACTIONS,
+    Addresses,
+    HeldAddress,
+    RecordAddress,
+    ReturnPath,
+    Word,
+    hide_tags,
+    named_in_chinese,
+)
 from gateway.keyring import KEPT_DAYS, load_keys, read_keys, rotate
 from gateway.mail.address import Address
 from gateway.mail.tag import NUMBER_MAX, Keys
+from gateway.records.commands import BY_NAME
 
 D = "sales.example.com"
 OURS = Addresses(D, Keys(1, {1: b"a" * 32}))
@@ -44,6 +55,26 @@ def test_a_return_path_we_mint_we_recognise(delivery):
     assert OURS.read(address) == ReturnPath(delivery)
     assert OURS.read(Address(address.local.upper(), D)) == ReturnPath(delivery)
     assert len(address.local) <= 64
+
+
+@given(record_addresses.filter(lambda address: address.action in BY_NAME))
+def test_a_command_is_named_in_either_language(address):
+    written = minted(address)
+    local = written.local.replace(f"-{address.action}", f"-{BY_NAME[address.action].chinese}", 1)
+    assert OURS.parse(f"{local}@{D}") == written
+    (named,) = named_in_chinese([f"b@example.com, 王 <{local}@{D}>, wang@acme.example"], D)
+    assert named.address == written
+
+
+@pytest.mark.parametrize("local", ["s00001-亂", "確認", "s00001-確認x", "王", "s00001-確認+x", "s00001確認"])
+def test_what_names_no_command_in_chinese_is_no_address(local):
+    assert OURS.parse(f"{local}@{D}") is None
+    assert named_in_chinese([f"{local}@{D}"], D) == ()
+
+
+def test_only_ours_are_named_in_chinese():
+    assert OURS.parse("s00001-確認@acme.example") is None
+    assert named_in_chinese(["s00001-確認@acme.example"], D) == ()
 
 
 def plain(local: str) -> str:

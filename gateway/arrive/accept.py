@@ -64,7 +64,9 @@ class Acceptor:
         if text.lower() == "postmaster":
             return RECIPIENT_OK
         address = self._addresses.parse(text)
-        if address is None or not self._addresses.owns(address):
+        if address is None:
+            return UNKNOWN if text.rpartition("@")[2].rstrip(".").lower() == self._addresses.domain else NOT_OURS
+        if not self._addresses.owns(address):
             return NOT_OURS
         if self._is_word(address.local.lower()):
             return RECIPIENT_OK

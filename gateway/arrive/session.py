@@ -3,7 +3,8 @@
 Who does not speak SMTP, or speaks before we greet, is hung up on. Errors and idle words are counted.
 Once a session is told that it ends no command of it is obeyed, whatever stands behind it in the pipe.
 
-*Standards:* RFC 5321 §4.1.1 (commands), §2.3.8 (lines end with CRLF), §4.5.3.1.10 (too many recipients).
+*Standards:* RFC 5321 §4.1.1 (commands), §2.3.8 (lines end with CRLF), §4.5.3.1.10 (too many recipients); RFC 6531 §3.3
+(addresses in UTF-8).
 """
 
 import asyncio
@@ -37,6 +38,7 @@ _FOREIGN = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI", "BDAT", "BURL", "XEXCH50"}
 )
 _UNREADABLE = re.compile(rb"[^\t\x20-\x7e]")
+_WITH_ADDRESSES = frozenset({b"MAIL", b"RCPT"})  # which may be in UTF-8 (RFC 6531 §3.3)
 BUSY = Status(4, 21, "3.2", "too much at once, try again later / 目前過於忙碌，請稍後再試")
 SLOW = Status(4, 21, "4.2", "too slow, or silent too long / 太慢或閒置太久")
 ERRORS = Status(4, 21, "7.0", "too many errors / 錯誤過多")
@@ -49,7 +51,7 @@ _TLS_TWICE = Status(5, 3, "5.1", "it is TLS already")
 _UNKNOWN = Status(5, 0, "5.1", "unknown command")
 _TOO_LONG = Status(5, 0, "5.6", "line is too long")
 _NO_CRLF = Status(5, 0, "5.2", "lines end with CR and LF")
-_ILL = Status(5, 0, "5.2", "commands are ASCII, without control characters")
+_ILL = Status(5, 0, "5.2", "commands are ASCII, addresses UTF-8, without control characters")
 
 
 class Conversation(SMTP):
@@ -232,6 +234,8 @@ class Conversation(SMTP):
             await self.push(self.say(_TOO_LONG))
         elif not line.endswith(b"\r\n"):
             await self.push(self.say(_NO_CRLF))
+        elif not most and verb in _WITH_ADDRESSES and (path := _utf_8(text)).isprintable():
+            return path
         elif _UNREADABLE.search(text):
             await self.push(self.say(_ILL))
         else:
@@ -295,6 +299,11 @@ class Conversation(SMTP):
 @cache
 def _names(kind: type) -> list[str]:
     return [name for name in dir(kind) if name.startswith(("smtp_", "auth_"))]
+
+
+def _utf_8(text: bytes) -> str:
+    """Return a line in UTF-8; what is none becomes characters that nobody prints."""
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _spoke_already(transport: asyncio.BaseTransport) -> bool:

@@ -4,7 +4,8 @@ Faults are 451 and say nothing; LMTP answers once for each recipient; a commit s
 client; DATA goes to a spool; everything has a cap and a deadline. Who does not speak SMTP, or
 speaks before we greet, is hung up on; no command is obeyed after that.
 
-*Standards:* RFC 5321, RFC 2033 (LMTP), RFC 1870 (SIZE), RFC 3207 (STARTTLS), RFC 2034 (codes).
+*Standards:* RFC 5321, RFC 2033 (LMTP), RFC 1870 (SIZE), RFC 3207 (STARTTLS), RFC 2034 (codes),
+RFC 6531 (SMTPUTF8).
 """
 
 import asyncio
@@ -106,6 +107,7 @@ class Door(Conversation):
             doors,
             loop,
             data_size_limit=settings.max_size,
+            enable_SMTPUTF8=True,
             ident=f"Replygate {settings.name.upper()}",
             tls_context=settings.tls,
             require_starttls=settings.require_tls,

@@ -9,9 +9,10 @@ withheld. A fault in proving is logged, and proves nothing.
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway import maillog
+from gateway.alias import named_in_chinese
 from gateway.decide.authenticate import Identity, Proof, asks_dns, identify, in_folder, prove
 from gateway.decide.inspect import CheckerAway, Inspection, inspect, unchecked
 from gateway.decide.resolver import Resolver
@@ -68,7 +69,7 @@ class Reader:
         failed: list[tuple[Arrival, Exception]] = []
         for arrival in arrivals:
             try:
-                parsed.append((arrival, parse(arrival.content)))
+                parsed.append((arrival, self._parse(arrival)))
             except Exception as error:  # noqa: BLE001 (one that cannot be read never stops the next)
                 failed.append((arrival, error))
         asked = {arrival.id: self._ask(arrival, mail) for arrival, mail in parsed if self._needs_others(arrival, mail)}
@@ -93,11 +94,16 @@ class Reader:
 
     def read_one(self, arrival: Arrival) -> Read:
         """Read one arrival, however long it takes; a checker that is away leaves attachments unchecked."""
-        mail = parse(arrival.content)
+        mail = self._parse(arrival)
         try:
             return self._known(arrival, mail, self._examine(arrival, mail))
         except CheckerAway:
             return self._known(arrival, mail, _Examined(self._prove(arrival, mail), unchecked(mail.attachments)))
+
+    def _parse(self, arrival: Arrival) -> Mail:
+        mail, domain = parse(arrival.content), self._site.settings.site.domain
+        to, cc = (named_in_chinese(mail.header.all(field), domain) for field in ("to", "cc"))
+        return replace(mail, to=(*mail.to, *to), cc=(*mail.cc, *cc)) if to or cc else mail
 
     def _known(self, arrival: Arrival, mail: Mail, examined: _Examined) -> Read:
         people = self._site.people

@@ -4,7 +4,7 @@
 bytes from outside.
 
 *Standards:* RFC 5321 §4.1.2 (dot-string local part, 64 octets; domain, 255 octets),
-RFC 5322 §3.4 (mailbox lists, comments, quoted strings), RFC 5891 (domains in A-label form).
+RFC 5322 §3.4 (mailbox lists, groups, comments, quoted strings), RFC 5891 (domains in A-label form).
 """
 
 import re
@@ -124,6 +124,21 @@ def parse_mailboxes(field: str) -> tuple[Mailbox, ...] | None:
             mailbox = _mailbox(item)
             if mailbox is None:
                 return None
+            found.append(mailbox)
+        item = []
+    return tuple(found)
+
+
+def find_mailboxes(field: str) -> tuple[Mailbox, ...]:
+    """Return the well-formed mailboxes of a To or Cc field, whatever stands beside them; no names of groups."""
+    found: list[Mailbox] = []
+    item: list[tuple[str, str]] = []
+    for kind, text in [*_tokens(field[:_FIELD_MAX]), ("special", ",")]:
+        if kind != "special" or text == ">":
+            item.append((kind, text))
+            continue
+        mailbox = _mailbox(item) if item and text != ":" else None
+        if mailbox is not None:
             found.append(mailbox)
         item = []
     return tuple(found)

@@ -19,7 +19,7 @@ import fast_mail_parser
 from fast_mail_parser import PyLazyMimePart
 
 from gateway.mail import ambiguous
-from gateway.mail.address import Mailbox, clean_name, parse_mailboxes
+from gateway.mail.address import Mailbox, clean_name, find_mailboxes, parse_mailboxes
 from gateway.mail.charset import decode_text, decode_words
 from gateway.mail.header import Header, one_line, read_header
 from gateway.mail.html import html_to_text
@@ -116,7 +116,7 @@ def _author(header: Header, defects: list[str]) -> Mailbox | None:
 
 
 def _mailboxes(header: Header, name: str) -> tuple[Mailbox, ...]:
-    return tuple(mailbox for field in header.all(name) for mailbox in parse_mailboxes(field) or ())
+    return tuple(mailbox for field in header.all(name) for mailbox in find_mailboxes(field))
 
 
 def _ids(field: str) -> tuple[str, ...]:

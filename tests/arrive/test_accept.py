@@ -50,9 +50,7 @@ def test_what_is_ours_is_taken(smtp, local):
     assert ask(smtp, f"{local}@{D}").startswith("250")
 
 
-@pytest.mark.parametrize(
-    "recipient", ["x@example.com", "s00001@example.com", "s00001", f"@{D}", f"a@b@{D}.evil.example"]
-)
+@pytest.mark.parametrize("recipient", ["x@example.com", "s00001@example.com", "s00001", f"a@b@{D}.evil.example"])
 def test_what_is_not_ours_is_550_5_1_2(smtp, recipient):
     assert ask(smtp, recipient).startswith(("550 5.1.2", "553", "501"))
 

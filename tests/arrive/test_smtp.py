@@ -1,5 +1,6 @@
 """The SMTP door: its caps, its deadlines, its verbs, its leave-taking."""
 
+import smtplib
 import socket
 import ssl
 import threading
@@ -9,7 +10,9 @@ import trustme
 
 from gateway.arrive import accept, crowd, doors, session
 from gateway.arrive import smtp as arrive
+from tests.kit import postfix as postfix_kit
 from tests.kit.client import Client
+from tests.kit.postfix import Postfix
 
 TO = "s00001@sales.example.com"
 MAIL = b"From: a@example.com\r\nSubject: hello\r\n\r\ntext\r\n"
@@ -436,3 +439,14 @@ def test_a_hundred_sessions_at_once_are_served(house):
     for thread in threads:
         thread.join(60)
     assert answers == [["250 2.0.0 kept"]] * 100
+
+
+def test_postfix_hands_on_what_came_for_an_address_in_utf_8(house, tmp_path):
+    postfix_kit.need()
+    to = "s00001-確認@sales.example.com"
+    with Postfix(tmp_path / "postfix", {"sales.example.com": f"lmtp:inet:127.0.0.1:{house.open('lmtp')}"}) as postfix:
+        with smtplib.SMTP("127.0.0.1", postfix.port) as smtp:
+            smtp.sendmail("a@example.com", [to], b"To: " + to.encode() + b"\r\n" + MAIL, ["SMTPUTF8", "BODY=8BITMIME"])
+        house.until(house.kept)
+        postfix.quiet()
+    assert [(path, recipients) for path, recipients, _ in house.kept()] == [("a@example.com", [to])]

@@ -547,3 +547,33 @@ def test_a_text_too_long_for_a_link_is_said_to_be_left_out(made):
     got = told(made, CHIA)
     assert "您的文字太長" in got.text
     assert all(len(link) <= 1_900 for link in re.findall(r'href="(mailto:[^"]+)"', got.text))
+
+
+# -- a command's address in Chinese
+
+
+def test_a_command_is_an_address_in_either_language(made):
+    made.write(A, f"s00001-送出@{D}", "")
+    assert record(made, "S00001").state == "sent"
+    assert made.write(A, f"王 <s00001-確認@{D}>", "", envelope=f"s00001-確認@{D}") == ("done", "command")
+    assert record(made, "S00001").state == "confirmed"
+    assert made.write(A, f"l00001-階段@{D}", "new") == ("done", "command")
+    assert record(made, "L00001").fields["stage"] == "new"
+    assert made.write(WANG, f"s00001-取消@{D}", "") != ("done", "command")
+    assert record(made, "S00001").state == "confirmed"
+
+
+def test_a_note_to_its_address_in_chinese_stays_inside_though_it_names_the_customer(made):
+    made.write(WANG, S, "hello")
+    to = f"s00001-備註@{D}"
+    assert made.write(A, f"{to}, {WANG}", "內部：最低八折", envelope=to) == ("posted", "")
+    assert [row.subtype for row in made.messages()][-1] == "note"
+    assert not [each for each in made.sent() if each.to == WANG and "最低八折" in each.text]
+    assert made.write(A, f"{S}, {to}", "內部：再談", envelope=S) == ("posted", "")
+    assert [row.subtype for row in made.messages()][-1] == "note"
+
+
+def test_who_is_named_beside_an_address_in_utf_8_has_no_second_copy(made):
+    made.write(B, S, "/follow")
+    made.write(A, f"{S}, 王@例子.example, {B}", "二十張", envelope=S)
+    assert B not in heard(made, "discussion")

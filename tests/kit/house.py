@@ -164,15 +164,19 @@ class House:
             arrivals.keep_many(tx, [received])
 
     def write(
-        self, author: str, to: str, text: str, *, sure: bool = True, head: str = "", number: str = "", **more
-    ) -> tuple[str, str]:
-        """Let `author` write to an address of ours, from their own host or from nobody's; return what became of it."""
+        self, author: str, to: str, text: str, *, sure: bool = True, head: str = "", number: str = "", envelope: str = "",
+        **more,
+    ) -> tuple[str, str]:  # fmt: skip
+        """Let `author` write to an address of ours, from their own host or from nobody's; return what became of it.
+
+        `envelope` is the address where To holds more than that.
+        """
         self._numbers += 1
         ours = number or f"m{self._numbers}"
         fields = [f"From: {author}", f"To: {to}", "Subject: chairs", f"Message-ID: <{ours}@x>", *head.splitlines()]
         content = "\r\n".join([*fields, "", text, ""]).encode("utf-8", "surrogateescape")
         host = HOSTS.get(author.rpartition("@")[2].strip("> "), NOBODY) if sure else NOBODY
-        return self.take(content, to, peer=host, return_path=author, **more)
+        return self.take(content, envelope or to, peer=host, return_path=author, **more)
 
     def take(
         self, content: bytes, *recipients: str, peer: str = NOBODY, return_path: str = "", helo: str = "host.example",

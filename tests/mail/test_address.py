@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.address import Address, clean_name, parse_address, parse_mailboxes
+from gateway.mail.address import Address, clean_name, find_mailboxes, parse_address, parse_mailboxes
 
 # What stands in a From field, and who that is: (name, address) for each.
 WELL_FORMED = [
@@ -163,6 +163,29 @@ def test_what_is_an_address_alone_is_one_in_a_field(text):
 def test_a_field_without_end_comes_back(piece):
     parse_mailboxes(piece * (1_000_000 // len(piece)))
     parse_mailboxes(piece * (64_000 // len(piece)))
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        ("銷售: a@example.com, b@example.com;, wang@acme.example", "a@example.com b@example.com wang@acme.example"),
+        ("undisclosed-recipients:;", ""),
+        ("王@例子.example, b@example.com", "b@example.com"),
+        ("s00001-確認@sales.example.com, <b@example.com>", "b@example.com"),
+        ("a@example.com>, b@example.com", "b@example.com"),
+        ('"a@example.com, b@example.com', ""),
+        ("a@example.com; b@example.com", "a@example.com b@example.com"),
+        ("b@example.com,, (a) , chia <chia@example.com>", "b@example.com chia@example.com"),
+    ],
+)
+def test_who_is_named_is_found_whatever_stands_beside_them(field, found):
+    assert [str(each.address) for each in find_mailboxes(field)] == found.split()
+
+
+@given(st.text(st.sampled_from('ab@.,;:<>"() \\王'), max_size=40))
+def test_what_is_well_formed_is_found_as_it_is_parsed(field):
+    strict = parse_mailboxes(field)
+    assert strict is None or find_mailboxes(field) == strict
 
 
 def test_an_address_is_written_as_it_came_with_its_domain_in_ascii():
