@@ -14,6 +14,8 @@ from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.model.config import ParserConfig
 from lxml.etree import LxmlError
 
+from gateway.mail.unseen import unseen
+
 HTML_MAX = 200_000  # characters that are looked at
 DEPTH_MAX = 200
 _LAID_OUT_MAX = 10_000_000  # cells of a table times its characters: as wide as its widest cell is every row
@@ -36,26 +38,6 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"<[^<>]*>")
-_QUERY = re.compile(r"@[^{};]*(?:;|\{(?:[^{}]|\{[^{}]*\})*\}?)|/\*.*?\*/", re.DOTALL)
-_RULE = re.compile(r"(?P<names>[^{}]{1,4000})\{(?P<said>[^{}]*)\}")
-_UNSHOWN = ("script", "style", "title", "head", "template", "noscript", "object", "svg", "math")
-_HIDING = re.compile(
-    r"(?<![\w-])(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|mso-hide\s*:\s*all"
-    r"|opacity\s*:\s*(?:0?\.0\d*|0)(?![.\d])"
-    r"|(?:font-size|max-height|line-height|height|width)\s*:\s*0(?:px|pt|em|%)?\s*(?:;|!|$)"
-    r"|font-size\s*:\s*(?:[0-2]?(?:\.\d{1,9})?(?:px|pt)|0?\.[01]\d{0,9}r?em|\d%)"  # too small to be read
-    r"|clip\s*:\s*rect\(\s*[01](?:px)?\b|clip-path\s*:\s*inset\(\s*(?:50|100)%|transform\s*:\s*scale\(\s*0\s*[,)]"
-    r"|color\s*:\s*(?:transparent|rgba\([^)]{0,40},\s*0\s*\))"
-    r"|(?:left|top|text-indent|margin-left|margin-top)\s*:\s*-(?:\d{3,}|\d{2}(?:r?em|%|v[wh])))",
-    re.IGNORECASE,
-)
-_WHITE = re.compile(
-    r"(?:^|[\s;])color\s*:\s*(?:#fff(?:fff)?\b|white\b|rgb\(\s*255\s*,\s*255\s*,\s*255\s*\))"
-    r"|^(?:#fff(?:fff)?|white)$",
-    re.IGNORECASE,
-)
-_PAGE_GROUND = re.compile(r"<body\b[^<>]{0,2000}?(?:bgcolor|background)", re.IGNORECASE)
-_BACKGROUND = re.compile(r"background(?:-color|-image)?\s*:", re.IGNORECASE)
 
 
 def html_to_text(html: str) -> str:
@@ -66,9 +48,7 @@ def html_to_text(html: str) -> str:
     html = _not_too_deep(html[:HTML_MAX].replace("\x00", ""))
     try:
         tree = lxml.html.fromstring(f"<html><body>{html}</body></html>")
-        hiding = _hiding_names(tree)
-        white = set() if _PAGE_GROUND.search(html) else _white_on_white(tree)
-        for element in [each for each in tree.iter() if _is_hidden(each, hiding) or each in white]:
+        for element in unseen(tree, html):
             element.drop_tree()
         _mark_quotes(tree)
         _flatten(tree)
@@ -139,54 +119,6 @@ def _with_marks(text: str) -> str:
         elif not depth:
             lines.append("")
     return "\n".join(lines)
-
-
-def _hiding_names(tree: lxml.html.HtmlElement) -> frozenset[str]:
-    """Return the classes (`.x`), ids (`#x`) and elements (`x`) that a style sheet of the mail hides.
-
-    Only rules for every screen: what a query hides on some, others see.
-    """
-    sheet = _QUERY.sub("", " ".join(each.text or "" for each in tree.iter("style"))[:HTML_MAX])
-    return frozenset(
-        name.strip().rpartition(" ")[2].lower()
-        for rule in _RULE.finditer(sheet)
-        if _HIDING.search(rule["said"][:2000])
-        for name in rule["names"][-2000:].split(",")
-    )
-
-
-def _is_hidden(element: lxml.html.HtmlElement, hiding: frozenset[str]) -> bool:
-    if not isinstance(element.tag, str):  # a comment
-        return False
-    if element.getparent() is None or element.tag in ("html", "body"):
-        return False
-    if hiding and not hiding.isdisjoint(_names(element)):
-        return True
-    return (
-        element.tag in _UNSHOWN or "hidden" in element.attrib or bool(_HIDING.search(element.get("style", "")[:2000]))
-    )
-
-
-def _white_on_white(tree: lxml.html.HtmlElement) -> set[lxml.html.HtmlElement]:
-    """Return the elements in white where nothing around them, nor a style sheet, makes their ground another colour."""
-    if any(_BACKGROUND.search((each.text or "")[:HTML_MAX]) for each in tree.iter("style")):
-        return set()
-    grounds, white = set(), set()
-    for each in tree.iter():
-        if isinstance(each.tag, str):
-            style = each.get("style", "")[:2000]
-            if _BACKGROUND.search(style) or each.get("bgcolor") or each.get("background"):
-                grounds.add(each)
-            if _WHITE.search(style) or _WHITE.search(each.get("color", "")[:20].strip()):
-                white.add(each)
-    return {each for each in white if each not in grounds and grounds.isdisjoint(each.iterancestors())}
-
-
-def _names(element: lxml.html.HtmlElement) -> list[str]:
-    """Return by what a style sheet may name an element: `x`, `.class`, `#id`, `x.class`."""
-    tag = element.tag.lower()
-    classes = [f".{each.lower()}" for each in element.get("class", "")[:2000].split()]
-    return [tag, f"#{element.get('id', '').lower()}", *classes, *(tag + each for each in classes)]
 
 
 def _not_too_deep(html: str) -> str:
