@@ -1,7 +1,7 @@
 """Attend to an account: one connection after another, for ever, with a pause before each that grows while it fails.
 
-*Failure:* whatever ends a connection is told, and costs a pause; nothing ends the loop but being cancelled. Of several
-nodes one attends to an account at a time.
+*Failure:* whatever ends a connection is told, and costs a pause; nothing ends the loop but being cancelled. Where a
+single mail does, that is found out first. Of several nodes one attends to an account at a time.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from gateway import maillog
 from gateway.imap import Broken, Refused
 from gateway.store import mailboxes
 from gateway.store.session import Away, Store, Transaction
+from gateway.suspect import Narrowed
 from gateway.worker import now_ms
 
 _PAUSE_FIRST_S, _PAUSE_LAST_S = 1.0, 120.0
@@ -84,6 +85,10 @@ async def attend(
                     pause = _STAND_BY_S
                 else:
                     await session()
+        except Narrowed as error:
+            maillog.away(name, error)
+            await asyncio.sleep(_PAUSE_FIRST_S)
+            continue
         except (Broken, Refused, Away, OSError) as error:
             maillog.away(name, error)
             await _tell(failed, str(error))

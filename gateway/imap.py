@@ -85,6 +85,7 @@ class Mailbox:
     _names: Names = Names()
     _folders: set[str] = field(default_factory=set)
     _idles_not: bool = False  # whether the server said no to IDLE, whatever it can do
+    gave: bool = False  # whether it told something of a mail
 
     # ---- one command
 
@@ -187,14 +188,13 @@ class Mailbox:
         """Return the UIDs of the mails with this Message-ID in the selected folder."""
         return await self.uids(f"HEADER MESSAGE-ID {quoted('<' + message_id + '>')}")
 
-    async def listed(
-        self, uids: Sequence[int] | str, items: str = "UID FLAGS RFC822.SIZE INTERNALDATE"
-    ) -> list[Listed]:
+    async def listed(self, uids: Sequence[int] | str, items: str) -> list[Listed]:
         """Return what is asked of mails; those that have gone meanwhile are missing."""
         found: list[Listed] = []
         for wanted in [uids] if isinstance(uids, str) else uid_sets(uids):
             lines = await self._do(partial(self._client.uid, "FETCH", wanted, f"({items})"))
             found += [read for line in lines if (read := read_listed(line)) is not None]
+            self.gave = self.gave or bool(found)
         return found
 
     async def octets(self, uid: int, most: int) -> AsyncIterator[bytes]:

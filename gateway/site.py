@@ -35,7 +35,6 @@ class Site:
     now: InForce
     notes: Sequence[Problem] = ()
     _seen: bytes = field(default=b"", repr=False)
-    _document: Document | None = field(default=None, repr=False)
 
     @property
     def people(self) -> People:
@@ -85,12 +84,13 @@ class Site:
             new.replace(copies / name)
 
     def reload(self) -> Sequence[Problem]:
-        """Read people and rules again; return the problems that kept the old in force, if any."""
+        """Read people and rules again; return the problems that kept the old in force, if any.
+
+        Who has left is nobody at once, though gateway.yaml may still name an account of theirs until the next start.
+        """
         self._seen = _digest(self.settings.folder)
         try:
             now, notes = _load_in_force(self.settings.folder)
-            if self._document is not None:
-                _refuse_unknown(self.settings, self._document, now)
         except Bad as bad:
             return bad.problems
         self.now, self.notes = now, notes
@@ -129,7 +129,7 @@ def load(path: Path, *, last_good: bool = False) -> Site:
             problems += bad.problems
     if settings is None or document is None or now is None or problems:
         raise Bad(problems)
-    return Site(settings, now, notes, seen, document)
+    return Site(settings, now, notes, seen)
 
 
 def _refuse_unknown(settings: Settings, document: Document, now: InForce) -> None:

@@ -90,7 +90,7 @@ def test_P10_a_refusal_is_one_and_the_connection_goes_on(tmp_path):  # noqa: N80
         for what in (box.select("nowhere"), box.move([1], "nowhere"), box.append("nowhere", MAILS[0], "x", 0)):
             with pytest.raises(Refused):
                 await what
-        found = await box.listed([1])
+        found = await box.listed([1], "UID")
         await box.close()
         return found
 

@@ -10,6 +10,8 @@ what we did not put there ourselves counts; we know it by its Message-ID.
 
 import asyncio
 import contextlib
+import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 
@@ -18,7 +20,7 @@ from gateway.alias import Addresses
 from gateway.attend import attend
 from gateway.config import ARCHIVE
 from gateway.folder import LOST, OWN, STAGES, WON, is_card, of_record, record_in, stage_in
-from gateway.imap import Account, Mailbox, Refused, connect
+from gateway.imap import Account, Broken, Mailbox, Refused, connect
 from gateway.mail.imap import Folder, Listed, message_id_of
 from gateway.people import Person
 from gateway.records import commands
@@ -30,6 +32,7 @@ from gateway.store import arrivals, cards, filing, mailboxes, notices, records
 from gateway.store.arrivals import Received
 from gateway.store.notices import NewNotice
 from gateway.store.session import Store, Transaction
+from gateway.suspect import Narrowed, Suspects
 from gateway.worker import now_ms
 
 LOOK_S = 3.0
@@ -52,6 +55,7 @@ class Watcher:
         self._key = key
         self._account = account
         self._arrived = arrived
+        self._suspects: defaultdict[str, Suspects] = defaultdict(Suspects)  # by folder
         self._pattern = "*" if key == ARCHIVE else f"{OWN}*"
 
     async def run(self) -> None:
@@ -68,7 +72,9 @@ class Watcher:
             await box.close()
 
     async def _look(self, box: Mailbox) -> None:
-        """Look into every folder that has something new."""
+        """Look into every folder that has something new; not into those of who has left."""
+        if self._key != ARCHIVE and self._key not in self._site.people.by_key:
+            return
         seen = await asyncio.to_thread(self._seen)
         found: dict[str, list[str]] = {}  # the folders in which a card lies, by its Message-ID
         looked: list[tuple[str, int, int]] = []
@@ -109,17 +115,23 @@ class Watcher:
     ) -> tuple[str, int, int]:
         """Take what was dropped into a folder, or add its cards to those `found`; return how far it was looked into."""
         state = await box.select(folder.name)
+        suspects = self._suspects[folder.name].of(state.uid_validity)
         uids = [uid for uid in await box.uids(f"UID {first}:*") if uid >= first]
         for at in range(0, len(uids), _AT_ONCE):
+            some = uids[at : at + _AT_ONCE]
             # A server may tell of changed flags in between: what has no header says nothing of the mail.
-            answer = await box.listed(uids[at : at + _AT_ONCE], _HEADER)
+            answer = await suspects.listed(box, some, _HEADER)
+            for uid in filter(
+                suspects.bad.__contains__, some
+            ):  # it stays where it is, and stands in the way of no other
+                await asyncio.to_thread(self._leave, folder.name, f"it cannot be read: {suspects.bad[uid]}")
             listed = [each for each in answer if each.octets is not None and not _UNSAID & each.flags]
             if folder.name.startswith(STAGES):
                 for message_id in filter(is_card, (message_id_of(each.octets) for each in listed)):
                     found.setdefault(message_id, []).append(folder.name)
             else:
                 for each in await asyncio.to_thread(self._strangers, folder.name, listed):
-                    await self._take(box, folder.name, each)
+                    await self._take(box, folder.name, state, each)
         return folder.name, state.uid_validity, max([state.uid_next, *(uid + 1 for uid in uids)])
 
     def _looked(self, found: Mapping[str, Sequence[str]], looked: Sequence[tuple[str, int, int]]) -> None:
@@ -140,8 +152,8 @@ class Watcher:
             ours = filing.known_in(tx, self._key, folder, list(ids.values()))
         return [each for each in listed if ids[each.uid] not in ours and not is_card(ids[each.uid])]
 
-    async def _take(self, box: Mailbox, folder: str, each: Listed) -> None:
-        """Keep a dropped mail as an arrival."""
+    async def _take(self, box: Mailbox, folder: str, state: Folder, each: Listed) -> None:
+        """Keep a dropped mail as an arrival, and how far the folder was looked into, in one commit."""
         limit = self._site.settings.max_size
         if each.size > limit:
             why = f"it has {each.size} octets, more than the {limit} that are taken"
@@ -149,12 +161,16 @@ class Watcher:
             return
         try:
             parts = [part async for part in box.octets(each.uid, limit)]
-        except Refused as refused:  # it stays where it is, and stands in the way of no other
+        except Refused as refused:
             await asyncio.to_thread(self._leave, folder, f"it cannot be read: {refused}")
             return
+        except Broken as broken:
+            self._suspects[folder].struck(each.uid, str(broken))
+            raise Narrowed(str(broken)) from None
         action = "" if self._key == ARCHIVE else commands.NOTE.name
         address = str(self._addresses.alias(self._record_in(folder), action))
-        await asyncio.to_thread(self._keep, self._received(b"".join(parts), address))
+        received = self._received(b"".join(parts), address)
+        await asyncio.to_thread(self._keep, received, folder, state.uid_validity, each.uid + 1)
 
     def _leave(self, folder: str, why: str) -> None:
         """Leave a mail in a folder, and tell whose account it is, once a day."""
@@ -172,11 +188,21 @@ class Watcher:
             recipients=(address,), content=octets, auth_who=who,
         )  # fmt: skip
 
-    def _keep(self, received: Received) -> None:
+    def _keep(self, received: Received, folder: str, uid_validity: int, following: int) -> None:
         with self._store.write() as tx:
-            arrivals.keep_many(tx, [received])
+            if not self._was_held(tx, received):
+                arrivals.keep_many(tx, [received])
+            mailboxes.looked_at(tx, self._key, folder, uid_validity, following)
             self._store.wake_others(tx)
         self._arrived()
+
+    @staticmethod
+    def _was_held(tx: Transaction, received: Received) -> bool:
+        """Whether a mail that is dropped into the archive was before; a note stands once by its Message-ID (law 2)."""
+        if received.door != arrivals.ARCHIVE or not isinstance(received.content, bytes):
+            return False
+        digest = hashlib.sha256(received.content).digest()
+        return mailboxes.was_dropped(tx, digest, received.peer, received.recipients[0])
 
     # ---- cards
 
@@ -200,11 +226,11 @@ class Watcher:
 
 def _commands(lead: Record, stage: str) -> list[tuple[Command, str]]:
     """Return the commands that bring a lead into a stage, won or lost."""
+    restored = [(commands.RESTORE, "")] if lead.state == "lost" else []
     if stage == WON:
-        return [(commands.WON, "")]
+        return [*restored, (commands.WON, "")]
     if stage == LOST:
         return [(commands.LOST, _MOVED)]
-    restored = [(commands.RESTORE, "")] if lead.state == "lost" else []
     same = lead.state != "open" and lead.fields.get("stage") == stage
     return restored if restored and same else [*restored, (commands.STAGE, stage)]
 

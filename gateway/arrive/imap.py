@@ -31,6 +31,7 @@ from gateway.store import arrivals, mailboxes
 from gateway.store.arrivals import IMAP, Received
 from gateway.store.mailboxes import Progress
 from gateway.store.session import Store
+from gateway.suspect import Suspects
 from gateway.worker import Traffic, now_ms
 
 POLL_S = 30.0  # and the longest that IDLE is believed
@@ -69,6 +70,10 @@ class Fetcher:
         self.name = self._account.fetched(door.folder)
         self._condition = Condition(store, self.name, "fetch", tell)
         self._strikes: Counter[int] = Counter()  # how often a mail ended a connection, by UID
+        self._suspects = Suspects(proof=True)
+        self._aside_once: set[int] = (
+            set()
+        )  # what was bad, and was to be moved away: a server may hang up at that as well
         self._why = ""  # the last connection was ended
         self._stays = ""  # why what was kept cannot be moved away
         self._most = site.settings.max_size
@@ -103,6 +108,7 @@ class Fetcher:
         """Note how the account is: not well where what was taken in cannot be moved away, though nothing is lost."""
         if self._stays:
             await asyncio.to_thread(self._condition.wrong, self._stays)
+            await asyncio.to_thread(self._condition.waits, waiting)
         else:
             await asyncio.to_thread(self._condition.well, waiting)
 
@@ -120,7 +126,8 @@ class Fetcher:
         if reached.uid:
             undone = "UNDELETED" if self._door.done else "UNSEEN"
             left = [uid for uid in await box.uids(f"UID 1:{reached.uid} {undone}") if uid <= reached.uid]
-            await self._away(box, left, self._door.done)
+            await self._away(box, [uid for uid in left if uid not in reached.bad], self._door.done)
+            await self._aside(box, [uid for uid in left if uid in reached.bad])
 
     async def _fetch_new(self, box: Mailbox, folder: Folder) -> bool:
         """Take the next mails in; False if there is none."""
@@ -129,18 +136,19 @@ class Fetcher:
         if not new:
             return False
         await asyncio.to_thread(self._condition.waits, len(new))
-        told = {each.uid: each for each in await box.listed(new)}
+        told = {each.uid: each for each in await self._suspects.of(folder.uid_validity).listed(box, new, _SIZES)}
         # What the server leaves out of its answer is there none the less.
         found = [told.get(uid) or Listed(uid) for uid in new]
         waiting = len(found)
         for group in _grouped(found, self._strikes):
             fetched = await self._taken(box, group)
-            for bad in (each for each in fetched if each.octets is None):
-                await self._away(box, [bad.uid], self._door.failed)
-                await asyncio.to_thread(self._condition.left_out, f"{self._door.failed}: {bad.uid}", bad.wrong)
+            bad = [each for each in fetched if each.octets is None]
+            for each in bad:
+                await asyncio.to_thread(self._condition.left_out, f"{self._door.failed}: {each.uid}", each.wrong)
             self._traffic.arriving()
-            reached = Progress(folder.uid_validity, group[-1].uid)
+            reached = Progress(folder.uid_validity, group[-1].uid, (*reached.bad, *(each.uid for each in bad)))
             await asyncio.to_thread(self._keep, fetched, reached)
+            await self._aside(box, [each.uid for each in bad])
             waiting -= len(group)
             await self._note(waiting)
             self._arrived()
@@ -162,6 +170,8 @@ class Fetcher:
     async def _fetch(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
         """Return a group of mails; small ones by one command, a large or a suspected one in parts."""
         first = group[0]
+        if first.uid in self._suspects.bad:
+            return [Fetched(first.uid, None, self._suspects.bad[first.uid])]
         struck = self._strikes[first.uid] >= _STRIKES_MAX and await self._gives_others(box, first.uid)
         if first.size > self._most:
             return [Fetched(first.uid, None, f"it has {first.size} octets, more than the {self._most} that are taken")]
@@ -179,7 +189,8 @@ class Fetcher:
 
     async def _gives_others(self, box: Mailbox, uid: int) -> bool:
         """Whether the server gives the mail after this one: then it is the mail that is bad, and not the server."""
-        others = [each for each in await box.uids(f"UID {uid + 1}:*") if each > uid][:1]
+        bad = self._suspects.bad
+        others = [each for each in await box.uids(f"UID {uid + 1}:*") if each > uid and each not in bad][:1]
         return any(each.octets is not None for each in await box.listed(others, _BEGINNING))
 
     async def _in_parts(self, box: Mailbox, uid: int) -> list[Fetched]:
@@ -214,6 +225,13 @@ class Fetcher:
             recipients=recipients or (NO_ENVELOPE,), content=octets,
         )  # fmt: skip
 
+    async def _aside(self, box: Mailbox, bad: Sequence[int]) -> None:
+        """Move away what could not be taken in, each once."""
+        for uid in bad:
+            if uid not in self._aside_once:
+                self._aside_once.add(uid)
+                await self._away(box, [uid], self._door.failed)
+
     async def _away(self, box: Mailbox, uids: Sequence[int], to: str) -> None:
         """Move away what was dealt with; what the server does not let go stays until the next connection."""
         for at in range(0, len(uids), _MOVED):
@@ -228,6 +246,7 @@ class Fetcher:
                 return
 
 
+_SIZES = "UID RFC822.SIZE"
 _WHOLE = "UID BODY.PEEK[]"
 _BEGINNING = "UID BODY.PEEK[]<0.1000>"
 

@@ -12,7 +12,7 @@ twice. Nothing is deleted but what was read, is not starred and is old, in an in
 import asyncio
 import contextlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from gateway import maillog
@@ -27,6 +27,7 @@ from gateway.store import cards, filing, outbox
 from gateway.store.cards import Card
 from gateway.store.filing import Filed, Filing
 from gateway.store.session import Store
+from gateway.suspect import Suspects
 from gateway.worker import now_ms
 
 BATCH = 100
@@ -54,6 +55,7 @@ class Filer:
         self._ids: dict[int, str] = {}  # of what is read and not starred in the inbox, by UID
         self._condition = Condition(store, account.filed, "file", tell)
         self._strikes: Counter[int] = Counter()  # how often a connection ended at a filing
+        self._suspects: defaultdict[str, Suspects] = defaultdict(Suspects)  # by folder
         self._swept = False  # whether no card was placed since cards that nobody knows were looked for
         self._refused = ""  # what the account said no to last, and has taken nothing since
 
@@ -242,7 +244,9 @@ class Filer:
         self._swept = True
         for folder in await box.folders(f"{STAGES}*"):
             if folder.messages and await self._opened(box, folder.name):
-                ids = {each.uid: message_id_of(each.octets) for each in await box.listed("1:*", _IDS)}
+                suspects = self._suspects[folder.name].of(folder.uid_validity)
+                listed = await suspects.listed(box, await box.uids("ALL"), _IDS)
+                ids = {each.uid: message_id_of(each.octets) for each in listed}
                 ours = {uid: message_id for uid, message_id in ids.items() if is_card(message_id)}
                 known = await asyncio.to_thread(self._known, list(ours.values()))
                 await box.delete([uid for uid, message_id in ours.items() if message_id not in known])
@@ -275,12 +279,12 @@ class Filer:
             return
         settings = self._site.settings.filing
         keep = parse_duration(settings.keep_read if settings else "7d")
-        await box.select(INBOX)
+        suspects = self._suspects[INBOX].of((await box.select(INBOX)).uid_validity)
         read = await box.uids("SEEN UNFLAGGED")
         new = [uid for uid in read if uid not in self._ids]
         self._ids = {uid: message_id for uid, message_id in self._ids.items() if uid in set(read)}
         for at in range(0, len(new), _AT_ONCE):
-            listed = await box.listed(new[at : at + _AT_ONCE], _IDS)
+            listed = await suspects.listed(box, new[at : at + _AT_ONCE], _IDS)
             self._ids |= {each.uid: message_id_of(each.octets) for each in listed}
         before = now_ms() - int(keep.total_seconds() * 1000)
         old = await asyncio.to_thread(self._read_long_ago, list(self._ids.values()), before)

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from gateway.store.arrivals import IMAP
+from gateway.store.arrivals import ARCHIVE, IMAP
 from gateway.store.content import insert_new
 from gateway.store.session import Transaction
-from gateway.store.tables import arrival, folder, mailbox
+from gateway.store.tables import arrival, arrival_recipient, folder, mailbox
+
+_BAD_MAX = 1_000  # mails of one folder
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a folder was read: UIDs up to `uid` were taken in, as long as `uid_validity` is the same."""
+    """How far a folder was read: UIDs up to `uid` were taken in, but the `bad`, while `uid_validity` is the same."""
 
     uid_validity: int = 0
     uid: int = 0
+    bad: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,14 @@ def begin(tx: Transaction, name: str, purpose: str, now: int) -> None:
 
 def progress(tx: Transaction, name: str) -> Progress:
     """Return how far an account was read."""
-    row = tx.execute(sa.select(mailbox.c.uid_validity, mailbox.c.uid).where(mailbox.c.name == name)).first()
-    return Progress(row.uid_validity, row.uid) if row else Progress()
+    query = sa.select(mailbox.c.uid_validity, mailbox.c.uid, mailbox.c.bad).where(mailbox.c.name == name)
+    row = tx.execute(query).first()
+    return Progress(row.uid_validity, row.uid, tuple(row.bad)) if row else Progress()
 
 
 def advance(tx: Transaction, name: str, reached: Progress) -> None:
     """Note how far an account was read, in the transaction in which its mails are kept."""
-    values = {"uid_validity": reached.uid_validity, "uid": reached.uid}
+    values = {"uid_validity": reached.uid_validity, "uid": reached.uid, "bad": list(reached.bad[-_BAD_MAX:])}
     tx.execute(sa.update(mailbox).where(mailbox.c.name == name).values(values))
 
 
@@ -57,6 +61,17 @@ def known(tx: Transaction, digests: Sequence[bytes], peer: str) -> set[bytes]:
         arrival.c.content.in_(list(digests)), arrival.c.door == IMAP, arrival.c.peer == peer[:64]
     )
     return {bytes(each) for each in tx.execute(query).scalars()}
+
+
+def was_dropped(tx: Transaction, digest: bytes, peer: str, address: str) -> bool:
+    """Whether this mail, by digest, came from this folder of the archive before."""
+    query = (
+        sa.select(arrival.c.id)
+        .join(arrival_recipient, arrival_recipient.c.arrival_id == arrival.c.id)
+        .where(arrival.c.content == digest, arrival.c.door == ARCHIVE, arrival.c.peer == peer[:64])
+        .where(arrival_recipient.c.address == address)
+    )
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def waits(tx: Transaction, name: str, waiting: int) -> None:

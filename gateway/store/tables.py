@@ -318,13 +318,13 @@ blocked = Table(
 )  # fmt: skip
 
 # ---- mailboxes: how far an account was read, and what stands where in it
-
 mailbox = Table(
     "mailbox", metadata,
     Column("name", String(400), primary_key=True),  # account and folder; of a filing account, the account
     Column("purpose", String(16), nullable=False),  # fetch, file
     Column("uid_validity", BigInteger, nullable=False, server_default="0"),
     Column("uid", BigInteger, nullable=False, server_default="0"),  # the last that was taken in
+    Column("bad", JSON, nullable=False, server_default="[]"),  # UIDs up to there that could not be
     Column("waiting", Integer, nullable=False, server_default="0"),  # mails there that were not, when last seen
     Column("quota_used", BigInteger), Column("quota_limit", BigInteger),  # KiB
     _at("ok_at"), Column("error", Text, nullable=False, server_default=""), _at("error_at", null=True),

@@ -48,7 +48,7 @@ async def at_once(box: Mailbox) -> list[bytes]:
 async def in_parts(box: Mailbox) -> list[bytes]:
     """Fetch all mails one by one, in parts."""
     await box.select("INBOX")
-    uids = sorted({each.uid for each in await box.listed("1:*")})
+    uids = sorted({each.uid for each in await box.listed("1:*", "UID")})
     return [b"".join([part async for part in box.octets(uid, 64 * 1024 * 1024)]) for uid in uids]
 
 
