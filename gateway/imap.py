@@ -107,6 +107,10 @@ class Mailbox:
         except asyncio.CancelledError:
             wire.fail("given up")
             raise
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # which wait_for forgets where the answer comes at the same moment
+            wire.fail("given up")
+            raise asyncio.CancelledError
         if response.result != "OK":
             said = response.lines[-1] if response.lines else b""
             raise Refused(said.decode("utf-8", "replace")[:200] if isinstance(said, bytes) else "refused")

@@ -60,7 +60,9 @@ class Suspects:
         alone = len(some) == 1
         gives = box.gave or (alone and bool(self._strikes[some[0]]) and await self._gives_others(box, some[0], items))
         try:
-            found = {each.uid: each for each in await box.listed(some, items)}
+            # A server may tell of changed flags in between: that says nothing else of the mail.
+            answer = sorted(await box.listed(some, items), key=lambda each: (each.octets is not None, each.size))
+            found = {each.uid: each for each in answer}
         except Refused as refused:
             if not alone:
                 half = len(some) // 2

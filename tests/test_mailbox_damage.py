@@ -51,10 +51,9 @@ def fetching(office):
     return next(each for each in office.node.json("status")["mailboxes"] if each["purpose"] == "fetch")
 
 
-@pytest.mark.parametrize("how", ["cut", "unreadable"])
-def test_a_mail_that_cannot_even_be_listed_stops_no_other(office, how):
+def test_a_mail_that_cannot_even_be_listed_stops_no_other(office):
     put(office, "gateway", "INBOX", "one", "two", MARK, "three", f"{MARK} too", "four")
-    damage(office, how)
+    damage(office, "cut")
     with office.node:
         until(lambda: len(office.node.json("held", "list")) == 4, "the good ones")
         until(lambda: not fetching(office)["waiting"], "nothing that waits")
@@ -152,3 +151,15 @@ def test_who_left_acts_by_no_folder_any_more(office):
         put(office, "archive", f"Quotations/{ref}", "later")
         until(lambda: len(office.node.json("held", "list")) == 1, "a look into folders, later")
         assert [each[0] for each in office.thread(ref)] == ["quotation.created"]
+
+
+def test_a_card_that_somebody_deleted_stands_again(office):
+    with office.node:
+        office.lead()
+        until(lambda: office.mails("chia", "Replygate/Stages/new"), "her card")
+        with office.client("chia") as client:
+            client.select_folder("Replygate/Stages/new")
+            client.delete_messages(client.search())
+            client.expunge()
+        until(lambda: office.mails("chia", "Replygate/Stages/new"), "her card again")
+        assert len(office.mails("chia", "Replygate/Stages/new")) == 1

@@ -136,7 +136,7 @@ class Fetcher:
         if not new:
             return False
         await asyncio.to_thread(self._condition.waits, len(new))
-        told = {each.uid: each for each in await self._suspects.of(folder.uid_validity).listed(box, new, _SIZES)}
+        told = {each.uid: each for each in await self._suspects.of(folder.uid_validity).listed(box, new, SIZES)}
         # What the server leaves out of its answer is there none the less.
         found = [told.get(uid) or Listed(uid) for uid in new]
         waiting = len(found)
@@ -246,7 +246,7 @@ class Fetcher:
                 return
 
 
-_SIZES = "UID RFC822.SIZE"
+SIZES = "UID RFC822.SIZE"
 _WHOLE = "UID BODY.PEEK[]"
 _BEGINNING = "UID BODY.PEEK[]<0.1000>"
 

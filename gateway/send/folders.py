@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from gateway import maillog
 from gateway.attend import Condition, Tell, attend
@@ -56,6 +56,7 @@ class Filer:
         self._condition = Condition(store, account.filed, "file", tell)
         self._strikes: Counter[int] = Counter()  # how often a connection ended at a filing
         self._suspects: defaultdict[str, Suspects] = defaultdict(Suspects)  # by folder
+        self._missed: set[str] = set()  # cards that stood nowhere the last time
         self._swept = False  # whether no card was placed since cards that nobody knows were looked for
         self._refused = ""  # what the account said no to last, and has taken nothing since
 
@@ -238,18 +239,27 @@ class Filer:
                 await box.delete(await box.find(each.placed_id))
 
     async def _sweep(self, box: Mailbox) -> None:
-        """Take away cards that stand where none belongs: copies, and those of a node that ended too early."""
-        if self._key == ARCHIVE or self._swept:
+        """Take away cards that stand where none belongs: copies, and those of a node that ended too early.
+
+        Cards that somebody deleted stand again: those that are missed twice, for one may be on its way.
+        """
+        if self._key == ARCHIVE:
+            return
+        folders, placed = await box.folders(f"{STAGES}*"), await asyncio.to_thread(self._placed_ids)
+        if self._swept and sum(each.messages for each in folders) >= len(placed):
             return
         self._swept = True
-        for folder in await box.folders(f"{STAGES}*"):
+        missed = set(placed)
+        for folder in folders:
             if folder.messages and await self._opened(box, folder.name):
                 suspects = self._suspects[folder.name].of(folder.uid_validity)
                 listed = await suspects.listed(box, await box.uids("ALL"), _IDS)
-                ids = {each.uid: message_id_of(each.octets) for each in listed}
-                ours = {uid: message_id for uid, message_id in ids.items() if is_card(message_id)}
+                ours = {each.uid: name for each in listed if is_card(name := message_id_of(each.octets))}
                 known = await asyncio.to_thread(self._known, list(ours.values()))
                 await box.delete([uid for uid, message_id in ours.items() if message_id not in known])
+                missed = missed - set(ours.values()) if not suspects.bad else set()
+        lost, self._missed = missed & self._missed, missed
+        await asyncio.to_thread(self._lost, lost)
 
     async def _opened(self, box: Mailbox, folder: str) -> bool:
         """Open a folder; False where the server refuses."""
@@ -262,6 +272,15 @@ class Filer:
     def _known(self, message_ids: Sequence[str]) -> set[str]:
         with self._store.read() as tx:
             return cards.known(tx, self._key, message_ids)
+
+    def _placed_ids(self) -> set[str]:
+        with self._store.read() as tx:
+            return cards.placed_ids(tx, self._key)
+
+    def _lost(self, message_ids: Collection[str]) -> None:
+        if message_ids:
+            with self._store.write() as tx:
+                cards.lost(tx, self._key, message_ids)
 
     def _cards(self) -> list[Card]:
         with self._store.read() as tx:

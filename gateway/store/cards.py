@@ -1,6 +1,6 @@
 """The cards of leads: mails in folders of stages, where each belongs, and where it stands."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -76,6 +76,18 @@ def placed(tx: Transaction, account: str, record_id: int, folder: str, message_i
     """Note where a card stands now, and as which mail."""
     where = (card.c.account == account, card.c.record_id == record_id)
     tx.execute(sa.update(card).where(*where).values(placed_folder=folder, placed_id=message_id))
+
+
+def placed_ids(tx: Transaction, account: str) -> set[str]:
+    """Return the mails as which cards of an account stand."""
+    query = sa.select(card.c.placed_id).where(card.c.account == account, card.c.placed_id != "")
+    return set(tx.execute(query).scalars())
+
+
+def lost(tx: Transaction, account: str, message_ids: Collection[str]) -> None:
+    """Note that these mails are gone: their cards stand nowhere, and are placed again."""
+    where = (card.c.account == account, card.c.placed_id.in_(list(message_ids)[:_AT_ONCE]))
+    tx.execute(sa.update(card).where(*where).values(placed_folder="", placed_id=""))
 
 
 def moved(tx: Transaction, account: str, record_id: int, folder: str) -> None:

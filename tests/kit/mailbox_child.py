@@ -19,7 +19,7 @@ from gateway import attend, site
 from gateway.arrive import folders as watching
 from gateway.arrive import imap as fetching
 from gateway.arrive.folders import Watcher
-from gateway.arrive.imap import Fetcher
+from gateway.arrive.imap import SIZES, Fetcher
 from gateway.config import ARCHIVE
 from gateway.imap import Mailbox, filing_accounts
 from gateway.imap_wire import Wire
@@ -78,7 +78,7 @@ def _some(_: object, some: object = (), *__: object) -> bool:
 
 POINTS = {
     "fetch: before it selects": Point("fetch", Mailbox, "select", hits=2),
-    "fetch: after the list": Point("fetch", Mailbox, "listed", after=True, fits=lambda _, *more: len(more) == 1),
+    "fetch: after the list": Point("fetch", Mailbox, "listed", after=True, fits=lambda _, *more: more[-1] == SIZES),
     "fetch: in the middle of a fetch": Point("fetch", Wire, "_answer", hits=5, fits=lambda _, a: b"BODY[]" in a[0]),
     "fetch: before the commit": Point("fetch", Fetcher, "_keep", hits=3),
     "fetch: after the commit": Point("fetch", Fetcher, "_keep", after=True, hits=3),
