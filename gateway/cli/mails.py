@@ -7,7 +7,21 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from gateway.alias import HeldAddress, ReturnPath
-from gateway.cli.app import NO, AsJson, Id, Open, fail, foreign, iso, opened, operator, out, show_json, show_table
+from gateway.cli.app import (
+    NO,
+    REFUSED,
+    AsJson,
+    Id,
+    Open,
+    fail,
+    foreign,
+    iso,
+    opened,
+    operator,
+    out,
+    show_json,
+    show_table,
+)
 from gateway.decide.held import decide
 from gateway.decide.route import Nowhere, route
 from gateway.mail.parse import parse
@@ -22,19 +36,25 @@ from gateway.worker import now_ms
 _RESULT = ("method", "result", "domain", "detail")
 STATES = ("queued", "deferred", "sent", "failed", "expired", "suppressed")
 Filing = Annotated[bool, Parameter(negative="", help="What is filed into folders instead of what is sent.")]
-held = App(name="held", help="Mails kept for a person: by policy (held) or by a fault (shunted).")
+held = App(name="held", help="Mails kept for a person: by policy (held), by a fault (shunted), or refused by a rule.")
 outbox = App(name="outbox", help="Deliveries and their attempts.")
 
 
 @held.command(name="list")
-def list_held(*, as_json: AsJson = False) -> None:
+def list_held(
+    *,
+    refused: Annotated[bool, Parameter(negative="", help="What a rule refused, in place of what waits.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List what is kept, newest first."""
+    states = store_held.REFUSED if refused else store_held.KEPT
     with opened() as site, site.store.read() as tx:
-        rows = [_row(each) for each in store_held.listed(tx)]
+        rows = [_row(each) for each in store_held.listed(tx, states=states)]
     if as_json:
         show_json(rows)
     else:
-        show_table(rows, ("id", "at", "from", "to", "subject", "cause", "reason"), "Nothing is held.")
+        nothing = "Nothing was refused." if refused else "Nothing is held."
+        show_table(rows, ("id", "at", "from", "to", "subject", "cause", "reason"), nothing)
 
 
 def _row(each: Held) -> dict[str, Any]:
@@ -55,16 +75,16 @@ def show_held(
 ) -> None:
     """Show one kept mail."""
     with opened() as site, site.store.read() as tx:
-        found = store_held.listed(tx, only=held_id)
-        if not found:
+        found = store_held.find(tx, held_id)
+        if found is None:
             fail(f"nothing is held as {held_id}", NO)
-        octets = store_held.octets(tx, found[0])
+        octets = store_held.octets(tx, found)
     if raw:
         sys.stdout.buffer.write(octets)
         return
     mail = parse(octets)
     shown = {
-        **_row(found[0]),
+        **_row(found),
         "text": mail.text,
         "attachments": [a.name for a in mail.attachments],
         "defects": list(mail.defects),
@@ -113,10 +133,12 @@ def drop(
 
 
 def _decide(site: Open, tx: Transaction, action: str, held_id: Id, address: str = "") -> None:
-    found = store_held.listed(tx, only=held_id)
-    if not found:
+    found = store_held.find(tx, held_id)
+    if found is None:
         fail(f"nothing is held as {held_id}", NO)
-    if not decide(tx, action, found[0], operator(), now_ms(), address):
+    if action == "block" and site.site.people.person(found.author):
+        fail(f"{found.author} is one of your own people, who cannot be blocked: a forger would silence them", REFUSED)
+    if not decide(tx, action, found, operator(), now_ms(), address):
         fail(f"nothing is held as {held_id} any more", NO)
     site.store.wake_others(tx)
 

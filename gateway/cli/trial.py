@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from gateway.alias import named_in_chinese
 from gateway.arrive.crowd import inside
 from gateway.cli.app import NO, USAGE, Open, fail, opened, out
 from gateway.decide.post import Desk
@@ -84,7 +85,8 @@ def attempt(
 
 
 def _ours(site: Open, mail: Mail) -> tuple[str, ...]:
-    named = [mailbox.address for mailbox in (*mail.to, *mail.cc)]
+    chinese = named_in_chinese([*mail.header.all("to"), *mail.header.all("cc")], site.addresses.domain)
+    named = [mailbox.address for mailbox in (*mail.to, *mail.cc, *chinese)]
     traced = [site.addresses.parse(mail.header.first(name)) for name in _TO_FIELDS]
     ours = [str(each) for each in (*named, *traced) if each is not None and site.addresses.owns(each)]
     return tuple(dict.fromkeys(ours))
@@ -109,7 +111,7 @@ def _known(read: Read) -> dict[str, Any]:
         "results": [
             {"method": e.method, "result": e.verdict, "domain": e.domain, "detail": e.detail} for e in identity.results
         ],
-        "recipients": [], "not": [], "to": [],
+        "recipients": [], "not": [], "to": [], "also": [],
     }  # fmt: skip
 
 
@@ -128,8 +130,9 @@ def _decided(tx: Transaction, site: Open, read: Read, received: Received) -> dic
         outcomes = decide(tx, Desk(site.site, site.addresses), Read(arrival, read.mail, read.identity, read.inspection))
     except Exception as error:  # noqa: BLE001 (what would be shunted is said so)
         return {"disposition": "shunt", "reason": f"{type(error).__name__}: {error}"}
-    outcome = next((each for each in outcomes if each.cause != "same record"), outcomes[0])
-    return {**_outcome(tx, site, outcome), "to": list(received.recipients)}
+    outcome, *others = [each for each in outcomes if each.cause != "same record"] or outcomes
+    also = [_outcome(tx, site, each) for each in others]
+    return {**_outcome(tx, site, outcome), "to": list(received.recipients), "also": also}
 
 
 def _outcome(tx: Transaction, site: Open, outcome: Settled) -> dict[str, Any]:
@@ -171,9 +174,11 @@ def _print(file: str, shown: dict[str, Any]) -> None:
         out.print(f"  withheld: {each['name']}: {each['why']} {each['detail']}".rstrip(), markup=False)
     for each in shown["commands"]:
         out.print(f"  command: /{each['command']} {' '.join(each['arguments'])}".rstrip(), markup=False)
-    what = " ".join(filter(None, (shown["disposition"], shown["subtype"], shown["record"])))
-    out.print(f"  decided: {what}{': ' + shown['reason'] if shown['reason'] else ''}", style="cyan", markup=False)
-    for each in shown["recipients"]:
-        out.print(f"  → {each['who']} <{each['email']}>: {each['why']}", markup=False)
-    for each in shown["not"]:
-        out.print(f"  – {each['who']}: {each['why']}", style="dim", markup=False)
+    for decided in (shown, *shown["also"]):  # at one address after the other
+        what = " ".join(filter(None, (decided["disposition"], decided.get("subtype", ""), decided["record"])))
+        why = f": {decided['reason']}" if decided["reason"] else ""
+        out.print(f"  decided: {what}{why}", style="cyan", markup=False)
+        for each in decided.get("recipients", ()):
+            out.print(f"  → {each['who']} <{each['email']}>: {each['why']}", markup=False)
+        for each in decided.get("not", ()):
+            out.print(f"  – {each['who']}: {each['why']}", style="dim", markup=False)

@@ -159,8 +159,17 @@ def _is_host(peer: str) -> bool:
 
 
 def _speaks_for(results: Sequence[Result], domain: str) -> list[Result]:
-    """Return what another server found that speaks for `domain` itself: it did the asking, we ask nobody."""
-    return [each for each in results if each.verdict == "pass" and each.domain == domain and each.method in _PROVES]
+    """Return what another server found that speaks for `domain` itself: it did the asking, we ask nobody.
+
+    Who holds a domain holds what is below it, unless DMARC says otherwise; the other way round only the DNS could tell.
+    """
+    strict = any(each.method == "dmarc" and each.verdict == "fail" for each in results)
+
+    def is_above(other: str) -> bool:
+        return not strict and "." in other and domain.endswith(f".{other}")
+
+    passed = [each for each in results if each.verdict == "pass" and each.method in _PROVES]
+    return [each for each in passed if each.domain == domain or is_above(each.domain)]
 
 
 def _unproved(mail: Mail, speaks: Sequence[Result]) -> frozenset[str]:

@@ -20,7 +20,7 @@ def by_mail(tx: Transaction, desk: Desk, incoming: Incoming, action: str, held_i
     """Carry out a mail to one of the addresses that stand in a notice of held mail."""
     if incoming.automatic:
         return Settled("done", "automatic", incoming.automatic)
-    found = next(iter(held.listed(tx, only=held_id)), None)
+    found = held.find(tx, held_id)
     person, identity = incoming.identity.person, incoming.identity
     if person is None or not identity.authenticated:
         reason = "who decides about held mail must be one of your own people, and authenticated"
@@ -75,4 +75,6 @@ def _answer(
     tx: Transaction, incoming: Incoming, person: Person, what: str, subject: str, held_id: int
 ) -> None:  # fmt: skip
     data = {"what": f"held {what}", "answers": incoming.mail.message_id, "subject": subject, "id": str(held_id)}
-    notices.add(tx, NewNotice("decision", person.key, incoming.identity.email, data), incoming.now)
+    refused = what == "may not"  # which is said once a day
+    new = NewNotice("decision", person.key, incoming.identity.email, data, daily=refused)
+    notices.add(tx, new, incoming.now)

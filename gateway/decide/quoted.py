@@ -7,7 +7,7 @@ from dataclasses import replace
 from gateway.decide.held import QUOTES_NOTE
 from gateway.decide.place import Incoming, Place, tell_held
 from gateway.decide.post import Desk, Text
-from gateway.mail.charset import decode_text, is_utf_16
+from gateway.mail.charset import decode_text, decode_words, is_utf_16
 from gateway.mail.html import html_to_text
 from gateway.mail.parse import Attachment, parse
 from gateway.store import messages, prints
@@ -66,13 +66,14 @@ def _texts_in(attachment: Attachment, ids: list[str], depth: int = 0) -> Iterato
     """Give the texts in an attachment, and in the mails in it, of whatever type it says to be; add their `ids`."""
     content = attachment.content[:_LOOKED_MAX]
     mails = _mails_in(content) if attachment.media_type != "message/rfc822" else [content]
-    if mails:
-        for mail in (parse(each) for each in mails):
-            ids.append(mail.message_id)
-            yield mail.text
-            for each in mail.attachments if depth < _DEPTH_MAX else ():
-                yield from _texts_in(each, ids, depth + 1)
-    elif attachment.media_type.startswith("text/") or b"\0" not in content or is_utf_16(content):
+    for mail in (parse(each) for each in mails):
+        ids.append(mail.message_id)
+        yield mail.text
+        yield "\n".join(decode_words(body) for _, body in mail.header.fields)
+        for each in mail.attachments if depth < _DEPTH_MAX else ():
+            yield from _texts_in(each, ids, depth + 1)
+    # What looks like a mail may be a list of terms, a calendar or a card.
+    if attachment.media_type.startswith("text/") or b"\0" not in content or is_utf_16(content):
         text = decode_text(content[:_TEXTS_MAX], "")[0]
         yield html_to_text(text) if _MARKUP.search(text[:20_000]) else text
 

@@ -28,6 +28,8 @@ PARTS_MAX = 1_000
 NESTED_MAX = 100  # multiparts and mails inside a mail
 BOUNDARIES_MAX = 5_000  # lines that may begin a part
 TEXT_MAX = 1_000_000  # characters of text that are kept
+_PICTURE_MAX = 64 * 1024  # octets of a picture in a signature
+_PROOFS = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"})
 SUBJECT_MAX = 500
 _FILE_NAME_MAX = 1_000  # characters of an attachment's name that are looked at
 _IDS_MAX = 100
@@ -50,6 +52,12 @@ class Attachment:
     media_type: str
     content: bytes
     content_id: str = ""
+
+    @property
+    def decorates(self) -> bool:
+        """Whether a program adds it to every mail: a small picture in a signature, or what proves it (RFC 8551)."""
+        picture = self.media_type.startswith("image/") and bool(self.content_id) and len(self.content) <= _PICTURE_MAX
+        return picture or self.media_type in _PROOFS
 
 
 @dataclass(frozen=True, slots=True)

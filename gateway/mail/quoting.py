@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gateway.mail.address import without_unseen
 from gateway.mail.html import QUOTE_BEGINS
 
-EXAMINED = 64 * 1024  # characters; what is beyond them counts as quoted
+EXAMINED = 64 * 1024  # characters; what is beyond them is whosever the last of them are
 _LINE_MAX = 400  # characters of a line that are looked at
 _SIGNATURE_LINES = 12  # lines under "-- " that still are a signature (RFC 3676 §4.3)
 _WRAPPED = 6  # lines over which a program wraps an attribution
@@ -126,13 +126,14 @@ def split_reply(text: str) -> Reply:
     below = _BELOW.fullmatch(pattern)
     if below and _is_marked(lines[kept[below.start("says")]], lines[kept[below.start("quote")]]):
         start = kept[below.start("own")]
-        return Reply(_bare(_own(lines[start:], letters[start:])), _bare("\n".join(lines[:start]) + beyond))
+        return Reply(bare(_own(lines[start:], letters[start:])), bare("\n".join(lines[:start]) + beyond))
     cut = _cut(pattern)
     end = kept[cut] if cut < len(kept) else len(lines)
     own, quoted = _own(lines[:end], letters[:end]), "\n".join(lines[end:])
-    if own.lstrip().startswith(QUOTE_BEGINS) and _like_command(_bare(own)):
+    if own.lstrip().startswith(QUOTE_BEGINS) and _like_command(bare(own)):
         own, quoted = "", own + quoted
-    return Reply(_bare(own), _bare(quoted + beyond))
+    own, beyond = (own + beyond, "") if own and end == len(lines) else (own, beyond)
+    return Reply(bare(own), bare(quoted + beyond))
 
 
 def begins_quoted(text: str) -> bool:
@@ -146,7 +147,8 @@ def without_quotes(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if _letter(line) not in quoted).strip("\n")
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
+    """Return `text` without the marks that HTML left in it, and without blanks around it."""
     return text.replace(QUOTE_BEGINS, "").strip()
 
 

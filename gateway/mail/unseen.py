@@ -16,7 +16,10 @@ _SHEET_MAX = 200_000
 _FAINT = 240  # of 255: a colour whose every part is as light as this is white to a reader
 _LIGHT = 95  # per cent, of hsl
 _UNSHOWN = ("script", "style", "title", "head", "template", "noscript", "object", "svg", "math")
-_ALPHA_0 = r"#[0-9a-f]{3}0$|#[0-9a-f]{6}00$|(?:rgb|hsl)a?\([^)]{0,60}[,/]\s*0*(?:\.0*)?%?\s*\)|transparent"
+_ALPHA_0 = (
+    r"#[0-9a-f]{3}0$|#[0-9a-f]{6}00$|transparent"
+    r"|(?:rgb|hsl)a?\((?:[^),]{1,20},){3}\s*0*(?:\.0*)?%?\s*\)|(?:rgb|hsl)a?\([^)/]{1,60}/\s*0*(?:\.0*)?%?\s*\)"
+)
 _TINY = r"(?:[0-2]?(?:\.\d{1,9})?(?:px|pt)|0*(?:\.[01]\d{0,9})?r?em|\d(?:\.\d{1,9})?%|0+(?:\.0*)?)"
 _NOTHING = r"0*(?:\.0*)?(?:px|pt|r?em|%)?$"
 _AWAY = r"-(?:\d{3,}|\d{2}(?:\.\d*)?(?:r?em|%|v[wh]))"

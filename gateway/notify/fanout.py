@@ -18,9 +18,10 @@ from gateway.notify import context, notice, pdf
 from gateway.notify.compose import Envelope, Part, SharedBody, header, shared_body, shared_fields
 from gateway.notify.context import Audience, Told
 from gateway.notify.folders import Shelf, shelves
-from gateway.notify.recipients import Chosen, Heard, choose
+from gateway.notify.recipients import SUPPRESSED, Chosen, Heard, choose
 from gateway.notify.render import Renderer
-from gateway.records.kinds import ASSIGNED, NOTE, Subtype
+from gateway.people import People
+from gateway.records.kinds import ADDRESSED_TO_CUSTOMER, ASSIGNED, NOTE, Subtype
 from gateway.records.record import Choice, Record
 from gateway.site import Site
 from gateway.store import content, filing, messages, notices, outbox, records, suppressed
@@ -252,7 +253,7 @@ class FanOut:
                 claimed, prepared = ready.popleft()
                 try:
                     with tx.begin_nested():
-                        if _keep(tx, claimed, prepared):
+                        if _keep(tx, self._site.people, claimed, prepared):
                             done.append(prepared)
                 except Away:
                     raise
@@ -332,7 +333,7 @@ def _parts(tx: Transaction, kept: Sequence[Kept], addresses: Addresses) -> list[
     return parts
 
 
-def _keep(tx: Transaction, claimed: Claim, prepared: Prepared) -> bool:
+def _keep(tx: Transaction, people: People, claimed: Claim, prepared: Prepared) -> bool:
     """Write a message's outcome and its deliveries; False when another node did it meanwhile."""
     message, chosen = prepared.told.message, prepared.told.chosen
     hears, not_hears = as_stored(chosen)
@@ -351,6 +352,10 @@ def _keep(tx: Transaction, claimed: Claim, prepared: Prepared) -> bool:
         for index, heard, block in prepared.deliveries
     ]
     outbox.queue(tx, deliveries, now_ms())
+    if message.author.who and message.subtype not in ADDRESSED_TO_CUSTOMER:  # who sends an offer is told at once
+        for left in chosen.not_hears:
+            if left.reason == SUPPRESSED and "@" in left.who:
+                notices.tell_unreached(tx, people, message.id, left.who, now_ms())
     return True
 
 

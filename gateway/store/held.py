@@ -1,4 +1,4 @@
-"""Mails kept for a person: by policy (held) or by a fault (shunted)."""
+"""Mails kept for a person: by policy (held), by a fault (shunted), or because a rule refused them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from gateway.store.session import Transaction
 from gateway.store.tables import arrival, arrival_recipient, in_state, record
 
 KEPT = ("held", "shunted")
+REFUSED = ("refused",)
+_DECIDED = (*KEPT, *REFUSED)  # what somebody may still let through, or drop
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,18 @@ class Held:
     results: Sequence[Sequence[str]] | None = None
 
 
-def listed(tx: Transaction, limit: int = 1000, only: int | None = None) -> list[Held]:
-    """Return what is kept, newest first; `only` narrows to one id."""
-    query = _query().limit(limit)
-    rows = tx.execute(query if only is None else query.where(arrival_recipient.c.id == only))
-    return [Held(*tuple(row)) for row in rows]
+def listed(tx: Transaction, limit: int = 1000, states: Sequence[str] = KEPT) -> list[Held]:
+    """Return what is kept, newest first."""
+    return [Held(*tuple(row)) for row in tx.execute(_query(states).limit(limit))]
 
 
-def _query() -> sa.Select[Any]:
+def find(tx: Transaction, held_id: int) -> Held | None:
+    """Return what is kept, or was refused, under an id."""
+    row = tx.execute(_query(_DECIDED).where(arrival_recipient.c.id == held_id)).first()
+    return Held(*tuple(row)) if row else None
+
+
+def _query(states: Sequence[str] = KEPT) -> sa.Select[Any]:
     table = arrival_recipient
     return (
         sa.select(
@@ -46,7 +52,7 @@ def _query() -> sa.Select[Any]:
         )
         .join(arrival, arrival.c.id == table.c.arrival_id)
         .outerjoin(record, record.c.id == table.c.record_id)
-        .where(in_state(table, KEPT))
+        .where(in_state(table, states))
         .order_by(table.c.id.desc())
     )  # fmt: skip
 
@@ -71,7 +77,7 @@ def release(tx: Transaction, held_id: int, now: int, who: str = "", address: str
     values |= {"decided_by": who, "decided_at": now} | ({"address": address} if address else {})
     row = tx.execute(
         sa.update(table)
-        .where(table.c.id == held_id, table.c.state.in_(KEPT))
+        .where(table.c.id == held_id, table.c.state.in_(_DECIDED))
         .values(values)
         .returning(table.c.arrival_id)
     ).first()
@@ -86,7 +92,8 @@ def drop(tx: Transaction, held_id: int, now: int, who: str) -> bool:
     table = arrival_recipient
     values = {"state": "discarded", "cause": "dropped", "settled_at": now, "decided_by": who, "decided_at": now}
     return (
-        tx.execute(sa.update(table).where(table.c.id == held_id, table.c.state.in_(KEPT)).values(values)).rowcount == 1
+        tx.execute(sa.update(table).where(table.c.id == held_id, table.c.state.in_(_DECIDED)).values(values)).rowcount
+        == 1
     )
 
 

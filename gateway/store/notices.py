@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.people import People
+from gateway.people import People, Person
 from gateway.store import lease
 from gateway.store.content import insert_new
 from gateway.store.lease import Claim
@@ -53,12 +53,12 @@ def add(tx: Transaction, new: NewNotice, now: int) -> None:
     insert_new(tx, notice, [row])
 
 
-def was_told(tx: Transaction, kind: str, email: str, reason: str, now: int) -> bool:
-    """Whether a notice of `kind` gave this `reason` to an address within a day."""
+def was_told(tx: Transaction, kind: str, email: str, said: str, now: int, *, by: str = "reason") -> bool:
+    """Whether a notice of `kind` gave this reason, or told of what `by` names, to an address within a day."""
     told = sa.select(notice.c.data).where(
         notice.c.kind == kind, notice.c.email == email, notice.c.created_at > now - DAY
     )
-    return any(data.get("reason") == reason for data in tx.execute(told).scalars())
+    return any(data.get(by) == said for data in tx.execute(told).scalars())
 
 
 def copies(tx: Transaction, record_id: int, message_id: str) -> list[tuple[str, str]]:
@@ -100,7 +100,22 @@ def tell_author(
 
     Where nobody inside wrote it, the record's salesperson is told.
     """
-    row = tx.execute(
+    row = _authored(tx, message_id)
+    person, email = _whom(people, row) if row is not None else (None, "")
+    if row is not None and person is not None and recipient not in person.email:
+        data = {"recipient": recipient, "answer": answer, "cause": cause, "subject": row.subject, "at": row.at}
+        add(tx, NewNotice(kind, person.key, email, data, row.record_id), now)
+
+
+def tell_unreached(tx: Transaction, people: People, message_id: int, recipient: str, now: int) -> None:
+    """Tell the author of a message that no mail goes to `recipient` any more: once a day of each."""
+    row = _authored(tx, message_id)
+    if row is not None and not was_told(tx, "suppressed", _whom(people, row)[1], recipient, now, by="recipient"):
+        tell_author(tx, people, "suppressed", message_id, recipient, "", "", now)
+
+
+def _authored(tx: Transaction, message_id: int | None) -> Any:  # noqa: ANN401 (a row, or None)
+    return tx.execute(
         sa.select(
             message.c.author_who, message.c.author_email, message.c.record_id, message.c.subject, message.c.at,
             record.c.salesperson,
@@ -108,14 +123,14 @@ def tell_author(
         .join(record, record.c.id == message.c.record_id)
         .where(message.c.id == message_id)
     ).first()  # fmt: skip
-    if row is None:
-        return
+
+
+def _whom(people: People, row: Any) -> tuple[Person | None, str]:  # noqa: ANN401 (as above)
+    """Return who is told of a message, and at which of their addresses; None for nobody."""
     author = people.by_key.get(row.author_who)
     person = author or people.by_key.get(row.salesperson)
-    if person is not None and recipient not in person.email:
-        email = row.author_email if author and row.author_email in author.email else person.email[0]
-        data = {"recipient": recipient, "answer": answer, "cause": cause, "subject": row.subject, "at": row.at}
-        add(tx, NewNotice(kind, person.key, email, data, row.record_id), now)
+    wrote = author is not None and row.author_email in author.email
+    return person, row.author_email if wrote else person.email[0] if person else ""
 
 
 def claim(tx: Transaction, now: int, limit: int) -> list[Notice]:

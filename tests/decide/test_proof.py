@@ -8,8 +8,11 @@ import pytest
 import sqlalchemy as sa
 from dkim.canonicalization import Relaxed
 
+from gateway.decide.authenticate import _speaks_for
 from gateway.decide.read import PATIENCE_MS
 from gateway.decide.receive import LOOK_AGAIN_MS
+from gateway.mail.authres import trusted_results
+from gateway.mail.header import read_header
 from gateway.store import tables
 from gateway.worker import now_ms
 from tests.kit.house import INSIDE, NOBODY, D
@@ -77,6 +80,18 @@ def test_what_is_not_the_trusted_servers_word_about_this_author_proves_nothing(t
     became = trusting.take(letter(head=head), f"s00001@{D}", door="lmtp", peer="unix", return_path="a@example.com")
     assert became == ("held", "not authenticated")
     assert not followed(trusting)
+
+
+@pytest.mark.parametrize(
+    ("results", "speaks"),
+    [
+        ("dkim=pass header.d=example.com", True), ("spf=pass smtp.mailfrom=a@example.com", True), ("dkim=pass header.d=com", False),
+        ("dkim=pass header.d=other.example.com", False), ("dmarc=fail header.from=mail.example.com; dkim=pass header.d=example.com", False),
+    ],
+)  # fmt: skip
+def test_a_domain_speaks_for_those_below_it(results, speaks):
+    found, _ = trusted_results(read_header(said(results).encode())[0], MX)
+    assert bool(_speaks_for(found, "mail.example.com")) is speaks
 
 
 def test_a_trusting_house_asks_no_dns_even_where_it_would_prove_it(trusting):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.mail.html import html_to_text
 from gateway.mail.parse import parse
-from gateway.mail.quoting import EXAMINED, split_reply, without_quotes
+from gateway.mail.quoting import EXAMINED, Reply, split_reply, without_quotes
 from gateway.records.commands import split_commands
 
 GMAIL = "On Wed, Mar 4, 2026 at 10:00 AM A <s00042@sales.example.com>"
@@ -111,11 +111,12 @@ def test_code_between_fences_is_text():
     assert split_reply(text).text == text
 
 
-def test_what_is_beyond_the_cap_is_quoted():
+def test_what_is_beyond_the_cap_is_whosever_the_last_before_it_is():
     text = "word " * (EXAMINED // 5 + 100)
-    reply = split_reply(text)
-    assert len(reply.text) <= EXAMINED
-    assert reply.quoted
+    assert split_reply(text + "the end") == Reply(text + "the end", "")
+    quoted = f"I agree.\n\n{GMAIL} wrote:\n" + "> word\n" * (EXAMINED // 7 + 100)
+    assert split_reply(quoted).text == "I agree."
+    assert split_reply(quoted).quoted.count("word") == EXAMINED // 7 + 100
 
 
 PLAIN = st.lists(
