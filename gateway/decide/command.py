@@ -3,6 +3,7 @@
 A mistake executes nothing of its mail, and is answered with the words that come nearest.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -77,6 +78,9 @@ def refuse(
 
     The answer holds the mail as it would have worked, ready to send: the commands `given`, mended, and the `text`.
     """
+    scope = f"record:{where.record.id}:mistake"  # a mail to two addresses of one record is answered once
+    if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
+        return Settled("done", "duplicate", "the same mistake was answered already", where.record.id)
     lines = [each.line for each in given]
     mended = [_mended(lines, wrong.given, line) for line in wrong.instead]
     instead = ["\n".join([*each, *([""] if text.strip() else []), text]).strip() for each in mended]
@@ -117,13 +121,32 @@ def carry_out(
     return made
 
 
-def is_first(tx: Transaction, incoming: Incoming, where: Place) -> bool:
-    """Whether this is the first time that its author, at that moment, commands this here.
+def first_time(tx: Transaction, incoming: Incoming, where: Place, given: Sequence[Given]) -> Sequence[Given]:
+    """Return those commands that its author, at that moment, gives here for the first time, and claim them.
 
-    A Message-ID is seldom signed: who sends a proved mail on may give it another.
+    One mail may name the record's address and that of a command which stands in its text. And a Message-ID is seldom
+    signed: who sends a proved mail on may give it another.
     """
-    scope = f"record:{where.record.id}:{where.action}:commands"
-    return messages.claim_effect(tx, scope, incoming.dated_id, incoming.mail.body_digest) != "repeated"
+    new: list[Given] = []
+    lines: list[str] = []
+    for each in given:
+        lines.append(" ".join((each.command.name if each.command else each.word, *each.arguments)))
+        line = hashlib.sha256(f"{lines.count(lines[-1])} {lines[-1]}".encode()).hexdigest()[:32]
+        scope = f"record:{where.record.id}:{line}"
+        if messages.claim_effect(tx, scope, incoming.dated_id, incoming.mail.body_digest) != "repeated":
+            new.append(each)
+    if new:
+        messages.claim_effect(tx, _obeyed(where), incoming.original_id, incoming.mail.body_digest)
+    return new
+
+
+def was_obeyed(tx: Transaction, incoming: Incoming, where: Place) -> bool:
+    """Whether this very mail was obeyed here before, by another of its addresses."""
+    return messages.had_effect(tx, _obeyed(where), incoming.original_id, incoming.mail.body_digest)
+
+
+def _obeyed(where: Place) -> str:
+    return f"record:{where.record.id}:obeyed"
 
 
 def asks_again(
@@ -140,7 +163,8 @@ def asks_again(
     if not twice or incoming.recipient.released or person is None:
         return None
     record_id = where.record.id if where else None
-    scope = f"record:{record_id}:{where.action}:twice" if where else "gateway:twice"
+    asked = hashlib.sha256("\n".join(twice).encode()).hexdigest()[:32]
+    scope = f"record:{record_id}:twice:{asked}" if where else "gateway:twice"
     if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail was asked about already", record_id)
     data = {"item": {"id": incoming.recipient.id, "commands": twice}, "answers": incoming.mail.message_id}
@@ -179,7 +203,8 @@ def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) ->
         return kept
     scope = f"record:{where.record.id}:{where.action}"
     again = messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated"
-    if again or not is_first(tx, incoming, where):
+    given = () if again else first_time(tx, incoming, where, given)
+    if not given:
         return Settled("done", "duplicate", "the same mail was carried out already", where.record.id)
     made = execute(tx, desk, where.record, given, _giver(incoming, where, checked), incoming.now)
     if isinstance(made, Mistake):
@@ -273,7 +298,8 @@ def _giver(incoming: Incoming, where: Place, said: Text = Text()) -> Giver:
     who = identity.person.key if identity.person else ""
     follower = who or (CUSTOMER if where.role == "customer" else identity.email)
     how = identity.how or ("reply address" if where.tag == "own" else "released")
-    return Giver(Author(who, identity.name, identity.email), follower, how, said)
+    author, results = Author(who, identity.name, identity.email), tuple(str(each) for each in identity.results)
+    return Giver(author, follower, how, said, results)
 
 
 def _told(made: Executed) -> dict[str, object]:
@@ -311,8 +337,11 @@ def without_record(tx: Transaction, incoming: Incoming) -> Settled | None:
 
 
 def to_reserved(tx: Transaction, desk: Desk, local: str, incoming: Incoming) -> Settled:
-    """Answer what people ask the gateway; other mail to it, postmaster or abuse is for `settings` (RFC 2142)."""
-    if incoming.automatic:
+    """Answer what people ask the gateway; other mail to it, postmaster or abuse is for `settings` (RFC 2142).
+
+    Complaints are written by machines, too (RFC 5965): at postmaster and abuse they are kept like any other.
+    """
+    if incoming.automatic and local == "gateway":
         return Settled("done", "automatic", incoming.automatic)
     if local == "gateway" and incoming.identity.person is not None and incoming.identity.authenticated:
         return _to_gateway(tx, desk, incoming, incoming.identity.person)

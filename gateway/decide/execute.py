@@ -5,11 +5,12 @@ All of them or none: the first that cannot be carried out takes back those befor
 *Failure:* what cannot be done is a `Mistake`, a value, with the problem and the words that come nearest.
 """
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.decide import derive, sale, standing, undo
-from gateway.decide.meant import Mistake, apart, edit, first_named, subtypes
+from gateway.decide.meant import Mistake, all_named, apart, edit, subtypes
 from gateway.decide.post import Desk, Posted, Text, happen
 from gateway.decide.standing import EVERYTHING
 from gateway.records import commands
@@ -18,11 +19,13 @@ from gateway.records.kinds import DEFAULT_SUBTYPES
 from gateway.records.lifecycle import Change, Problem, Refusal
 from gateway.records.record import Choice, Record
 from gateway.store import audit, followers, records
-from gateway.store.messages import Author
+from gateway.store.messages import Author, Details
 from gateway.store.session import Transaction
 
 _NOTE_TOLD = "a note was told to those inside"
 _MADE = "another record was made of it"
+_OF_PEOPLE = (commands.ASSIGN, commands.ADD, commands.REMOVE)
+_ONESELF = frozenset({"me", "myself", "我", "自己", "我自己"})
 UNHEARD = "Nobody outside hears of what is internal: they will get no mail by this choice."
 
 
@@ -47,12 +50,16 @@ class Executed:
 
 @dataclass(frozen=True, slots=True)
 class Giver:
-    """Who gives commands: as the author of what happens, as a follower, what proved them, and what they say along."""
+    """Who gives commands: as the author of what happens, as a follower, what proved them, and what they say along.
+
+    `results` are what authentication said of their mail.
+    """
 
     author: Author
     follower: str
     how: str
     said: Text = field(default_factory=Text)
+    results: tuple[str, ...] = ()
 
 
 def execute(
@@ -109,6 +116,8 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
     line = given.line
     if command is commands.SET:
         given = replace(given, arguments=apart(given.arguments))
+    if command in _OF_PEOPLE and giver.author.who and given.arguments[:1] and given.arguments[0].lower() in _ONESELF:
+        given = replace(given, arguments=(giver.author.who, *given.arguments[1:]))
     if commands.too_much(given):
         line = f"/{given.word}"
         return Mistake(given.line, problem=Problem("{} takes nothing behind it", (line,)), instead=(line,))
@@ -153,6 +162,9 @@ def _do(
             return _derive(tx, desk, record, command, words, giver, now)
         case commands.SEND | commands.VALIDATE:
             posted = sale.send(tx, desk, record, words, giver.author, giver.said, now)
+            meant = record.customer.emails and not any("@" in unicodedata.normalize("NFKC", word) for word in words)
+            if isinstance(posted, Refusal) and words and meant:  # `/送出報價單`
+                return Mistake("", (), posted.problem, instead=(f"/{command.name}",))
         case _:
             return _change(tx, desk, record, command, words, giver, now)
     return _happened(posted, spoken=True)
@@ -165,7 +177,8 @@ def _change(
     if isinstance(changed, Mistake):
         return changed
     subtype = desk.site.rules.kinds.subtypes[command.event] if command.event else None
-    return _happened(happen(tx, desk, record, subtype, changed, giver.author, Text(), now), spoken=False)
+    proof = Text(details=Details(authenticated=giver.how, results=giver.results))
+    return _happened(happen(tx, desk, record, subtype, changed, giver.author, proof, now), spoken=False)
 
 
 def _happened(posted: Posted | Refusal, *, spoken: bool) -> Executed | Mistake:
@@ -203,11 +216,15 @@ def _derive(
 def _let_follow(
     tx: Transaction, desk: Desk, record: Record, words: tuple[str, ...], *, without: bool
 ) -> Executed | Mistake:  # fmt: skip
-    found = first_named(desk, words)
+    found = all_named(desk, words)
     if isinstance(found, Mistake):
         return found
-    who, others = found
-    return _follow(tx, desk, record, record.party(who), others, without=without)
+    whos, others = found
+    made: Executed | Mistake = Executed(record)
+    for who in whos:
+        if isinstance(made, Executed):
+            made = _follow(tx, desk, record, record.party(who), others, without=without)
+    return made
 
 
 def _follow(

@@ -18,6 +18,7 @@ from gateway.store.session import Transaction
 
 AT_ONCE_MS = 60_000  # a person seldom answers faster, and never several times in the same words
 REPEATED_MS = 2 * 3_600_000
+AHEAD_MS = 24 * 3_600_000  # by how much an author's clock may be wrong
 OLD_MS = 7 * 86_400_000
 SHORT = 20  # letters: so short a thing people do say again ("收到")
 LONG = 40  # letters from which on nearly the same is the same: machines say whom they answer, and about what
@@ -97,6 +98,8 @@ def why_not(incoming: Incoming, wish: Wish, *, named: bool) -> Disposition | Non
         return hold("ambiguous", f"a {wish} must be readable in one way only, and the mail is not")
     if wish == "command" and incoming.arrival.received_at - _oldest(incoming) > OLD_MS:
         return hold("old", "a command counts for seven days, and the mail is older")
+    if wish == "command" and (incoming.mail.date or 0) - incoming.arrival.received_at > AHEAD_MS:
+        return hold("ahead", "a command counts from when it was written, and the mail says a later day")
     if wish == "command" and not named:
         return hold("not named", "a command counts where To or Cc, as its author signed them, name its address")
     return None

@@ -38,13 +38,17 @@ _BESIDE_NAME = 20  # characters: "敬上", a title
 _SIGNED_MAX = 10  # lines
 # What people call a field in a command, beside its own name.
 _FIELDS = {
-    "金額": "amount", "總額": "amount", "幣別": "currency", "有效期限": "valid_until", "電話": "phone", "標題": "title",
-    "主旨": "title", "有效期": "valid_until", "有效日期": "valid_until", "階段": "stage", "狀態": "state",
+    "金額": "amount", "總額": "amount", "總計": "amount", "合計": "amount", "總價": "amount", "total": "amount",
+    "price": "amount", "幣別": "currency", "有效期限": "valid_until", "電話": "phone", "標題": "title", "主旨": "title",
+    "有效期": "valid_until", "有效日期": "valid_until", "有效日": "valid_until", "valid until": "valid_until",
+    "valid": "valid_until", "validity": "valid_until", "expiry": "valid_until", "階段": "stage", "狀態": "state",
     "業務": "salesperson", "業務員": "salesperson", "負責人": "salesperson", "團隊": "team", "客戶": "customer",
     "來源": "origin",
 }  # fmt: skip
-_NOT_WRITTEN = frozenset({"lines", "invoice", "quotation"})  # a record system says the lines; the others are made
+# A record system says the lines and the customer; what is made of a record, and what happens to it, writes the others.
+_NOT_WRITTEN = frozenset({"lines", "customer", "invoice", "quotation", "origin"})
 _KNOWN_FIELDS = frozenset({*_FIELDS, *_FIELDS.values()})
+_BY_COMMAND = {STAGE: "/stage", "salesperson": "/assign", "team": "/team", "state": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,16 @@ class Mistake:
 
     def on(self, line: str) -> "Mistake":
         """Return the mistake as one of this line, with the lines that would have worked."""
-        mended = tuple(line.replace(self.wrong, near, 1) for near in self.nearest[:3]) if self.wrong else ()
-        word = line.partition(" ")[0]  # the command, as its author called it
-        whole = tuple(f"{word} {each.partition(' ')[2]}".strip() for each in self.instead)
+        word, _, behind = line.partition(" ")  # the command, as its author called it, and what it was given
+        behind = f" {behind} "
+        old = f" {self.wrong} " if f" {self.wrong} " in behind else self.wrong  # a word of its own, or in a list
+        nearest = self.nearest[:3] if self.wrong else ()
+        mended = tuple(word + behind.replace(old, old.replace(self.wrong, near), 1).rstrip() for near in nearest)
+        lines = [each.partition(" ") for each in self.instead]
+        whole = tuple(
+            f"{word if commands.named(named) is commands.named(word) else named} {rest}".strip()
+            for named, _, rest in lines
+        )
         return replace(self, given=line, instead=whole or mended)
 
 
@@ -91,7 +102,13 @@ def whom(desk: Desk, word: str) -> str | Mistake:
 
 
 def first_named(desk: Desk, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | Mistake:
-    """Return whom the words behind a command name first, by a name of several words too, and the other words."""
+    """Return whom the words behind a command name first, by a name of several words too, and the other words.
+
+    A name before an address in angle brackets, as mail programs write it, says nothing.
+    """
+    for at, word in enumerate(words[: _NAME_WORDS + 1]):
+        if word.startswith("<") and parse_address(word.strip("<>,")):
+            return _and_others(whom(desk, word), words[at + 1 :])
     missed: dict[int, Mistake] = {}
     for count in range(min(len(words), _NAME_WORDS), 0, -1):
         who = whom(desk, " ".join(words[:count]))
@@ -100,6 +117,21 @@ def first_named(desk: Desk, words: tuple[str, ...]) -> tuple[str, tuple[str, ...
         missed[count] = who
     known = list(desk.site.rules.kinds.subtypes.values())
     return missed[next((count for count in missed if not any_meant(words[1:count], known)), 1)]
+
+
+def _and_others(who: str | Mistake, others: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | Mistake:
+    return (who, others) if isinstance(who, str) else who
+
+
+def all_named(desk: Desk, words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]] | Mistake:
+    """Return whom the words behind a command name, the first or all of a list that stands first, and the others."""
+    listed = apart_in_lists(words[:1])
+    if len(listed) < 2:
+        found = first_named(desk, words)
+        return found if isinstance(found, Mistake) else ((found[0],), found[1])
+    whos = [whom(desk, each) for each in listed]
+    wrong = next((each for each in whos if isinstance(each, Mistake)), None)
+    return wrong or (tuple(each for each in whos if isinstance(each, str)), words[1:])
 
 
 def person(desk: Desk, word: str) -> str:
@@ -187,6 +219,9 @@ def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake
     rest = one_line(" ".join(words))[:_VALUE_MAX]
     rules = desk.site.rules
     if command is commands.STAGE:
+        end = commands.named(rest)
+        if end in (commands.WON, commands.LOST):
+            return Mistake("", (f"/{end.name} {end.takes}".strip(),), Problem("{} has a command of its own", (rest,)))
         return _known(rest, rules.lead_stages, "there is no stage {}", lambda stage: Edit(fields={STAGE: stage}))
     if command is commands.LOST:
         why = _REASON_IS.sub("", rest)
@@ -194,17 +229,21 @@ def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake
             return Mistake("", (), Problem("write why in place of {}", (rest,)))
         return Edit(fields={"reason": why})
     if command is commands.ASSIGN:
-        key = person(desk, words[0]) or person(desk, rest)
-        known = _named(desk.site.people.by_key)
-        if key:
-            return Edit(salesperson=key)
-        return Mistake("", _nearest_named(words[0], known), Problem("nobody is known as {}", (words[0],)), words[0])
+        return _assigned(desk, words[0], rest)
     if command is commands.TEAM:
         teams = {name.casefold(): key for name, key in _named(rules.teams).items()}
         if rest.casefold() in teams:
             return Edit(team=teams[rest.casefold()])
         return Mistake("", _nearest_named(rest, teams), Problem("there is no team {}", (rest,)), rest)
     return _set(words) if command is commands.SET else Edit()
+
+
+def _assigned(desk: Desk, word: str, rest: str) -> Edit | Mistake:
+    key = person(desk, word) or person(desk, rest)
+    known = _named(desk.site.people.by_key)
+    if key:
+        return Edit(salesperson=key)
+    return Mistake("", _nearest_named(word, known), Problem("nobody is known as {}", (word,)), word)
 
 
 def apart(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -217,35 +256,41 @@ def apart(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _set(words: tuple[str, ...]) -> Edit | Mistake:
-    name = _FIELDS.get(words[0].rstrip(":：="), words[0].rstrip(":：=").lower())
+    said = words[0].rstrip(":：=")
+    if len(words) > 2 and f"{said} {words[1].rstrip(':：=')}".lower() in _FIELDS:  # `/set valid until 2026-12-31`
+        said, words = f"{said} {words[1].rstrip(':：=')}", words[1:]
+    name = _FIELDS.get(said.lower(), said.lower())
     value = one_line(" ".join(words[1:]))[:_VALUE_MAX]
     near = difflib.get_close_matches(name, _KNOWN_FIELDS, 1, 0.75)
     if name in _PLACEHOLDERS:
-        return Mistake("", problem=Problem("write the field, and its value, in place of {}", (words[0],)))
+        return Mistake("", problem=Problem("write the field, and its value, in place of {}", (said,)))
     if name in _NOT_WRITTEN:
         return Mistake("", (), Problem("{} is not written by a command", (name,)))
     if near and name not in _KNOWN_FIELDS:
-        return Mistake("", problem=Problem("there is no field {}", (words[0],)), instead=(f"/set {near[0]} {value}",))
-    return _written(name, words[0], value)
+        return Mistake("", problem=Problem("there is no field {}", (said,)), instead=(f"/set {near[0]} {value}",))
+    return _written(name, value)
 
 
-def _written(name: str, said: str, value: str) -> Edit | Mistake:
-    """Return what writing a value into a field changes; the field is called `name`, and was called what is `said`."""
+def _written(name: str, value: str) -> Edit | Mistake:
+    """Return what writing a value into a field changes."""
     if name == "title":
-        return Edit(title=value[:TITLE_MAX])
-    if name in (STAGE, "state", "salesperson", "team", "customer", "origin"):
-        others = ("/stage NAME", "/assign PERSON", "/team TEAM")
-        return Mistake("", others, Problem("{} has a command of its own", (name,)))
+        empty = value == "-"  # which empties any other field
+        return (
+            Mistake("", problem=Problem("something is missing behind it")) if empty else Edit(title=value[:TITLE_MAX])
+        )
+    if name in _BY_COMMAND:
+        command = _BY_COMMAND[name]
+        instead = (f"{command} {value}",) if command else ()  # the state has several
+        return Mistake("", problem=Problem("{} has a command of its own", (name,)), instead=instead)
     if value == "-":
         return Edit(fields={name: None})
     if name == "amount":
         if not amount(value):
-            return Mistake("", problem=Problem("{} is no amount", (value,)), instead=(f"/set {said} 120000",))
+            return Mistake("", (), Problem("{} is no amount; write one like 120000", (value,)))
         return Edit(fields={name: amount(value)})
     if name == VALID_UNTIL:
         if not day(value):
-            problem = Problem("{} is no day; write one like 2026-12-31", (value,))
-            return Mistake("", problem=problem, instead=(f"/set {said} 2026-12-31",))
+            return Mistake("", (), Problem("{} is no day; write one like 2026-12-31", (value,)))
         return Edit(fields={name: day(value)})
     return Edit(fields={name: value})
 

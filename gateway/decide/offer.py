@@ -4,6 +4,7 @@ A yes that is proved, in time, of a quotation that is still open confirms it, an
 octets with what proved them. Any other is kept for the salesperson, who lets it through or not.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.decide import thread
@@ -12,6 +13,7 @@ from gateway.decide.post import Desk, Text, happen
 from gateway.following import Grant
 from gateway.mail.automatic import BY_SUBJECT
 from gateway.mail.quoting import split_reply
+from gateway.people import Person
 from gateway.records.conditions import day, is_over
 from gateway.records.kinds import QUOTATION, SENT
 from gateway.records.lifecycle import VALID_UNTIL, Edit, Refusal
@@ -28,6 +30,7 @@ TOO_LATE = "the customer's yes came after the last day of the offer; let it thro
 NO_DAY = (
     "until when the offer holds cannot be read from its field valid_until; let the customer's yes through if it holds"
 )
+NEVER_SENT = "the customer said yes to a quotation that was not sent yet; let it through if it says what you agreed on"
 CHANGED = (
     "the quotation was changed since it was sent; let the customer's yes through if it is meant for what it says now"
 )
@@ -45,9 +48,7 @@ def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     if record.state not in _OPEN and messages.had_effect(tx, scope, incoming.original_id, digest):
         return Settled("done", "duplicate", "the same answer was taken already", record.id)
     if where.role != "customer" or record.kind != QUOTATION.name or record.state not in _OPEN:
-        if where.role == "customer" and record.kind == QUOTATION.name and incoming.identity.authenticated:
-            _tell_late(tx, incoming, where)
-        return thread.write(tx, desk, incoming, replace(where, action=""))
+        return _late(tx, desk, incoming, where)
     released = incoming.recipient.released
     if not incoming.identity.authenticated and not released:
         return _ask(tx, desk, incoming, where, "acceptance", NOT_PROVED)
@@ -90,6 +91,8 @@ def _doubt(tx: Transaction, desk: Desk, where: Place, now: int) -> tuple[str, st
     if is_over(until, now, desk.site.settings.site.timezone):
         return "too late", TOO_LATE
     sent = messages.last_told(tx, record.id, SENT[QUOTATION.name])
+    if sent is None and record.state == "draft":
+        return "not sent", NEVER_SENT
     if sent is not None and sent.details.terms not in ("", record.terms):
         return "changed", CHANGED
     return None
@@ -122,29 +125,48 @@ def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     return Settled("posted", record_id=record.id, message_id=posted.message)
 
 
-def _tell_late(tx: Transaction, incoming: Incoming, where: Place) -> None:
-    """Tell a customer that what they answer is open no more; what they wrote stands in the thread."""
-    email = incoming.identity.email
-    state = where.record.state.capitalize()
-    data = {"what": "late", "answers": incoming.mail.message_id, "who": email, "text": "", "state": state}
-    notices.add(tx, NewNotice("offer", "", email, data, where.record.id), incoming.now)
+def _late(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
+    """Tell both sides that a customer answers what is open no more; what they wrote stands in the thread.
+
+    Who says yes to a confirmed order once more hears that it is. Anybody else just writes to the thread.
+    """
+    email, record = incoming.identity.email, where.record
+    if where.role != "customer" or record.kind != QUOTATION.name or not incoming.identity.authenticated:
+        return thread.write(tx, desk, incoming, replace(where, action=""))
+    again = where.action == ACCEPT and record.state == "confirmed"
+    data = {
+        "what": ACCEPT if again else "late", "answers": incoming.mail.message_id, "who": email, "text": "",
+        "state": record.state.capitalize(), "said": where.action,
+    }  # fmt: skip
+    notices.add(tx, NewNotice("offer", "", email, data, record.id), incoming.now)
+    for person in () if again else _sellers(desk, where):
+        notices.add(tx, NewNotice("offer", person.key, person.email[0], data, record.id), incoming.now)
+    if not _words(desk, incoming).strip():
+        return Settled("done", "late", f"{where.action}: the quotation is {record.state}", record.id)
+    return thread.write(tx, desk, incoming, replace(where, action=""))
+
+
+def _sellers(desk: Desk, where: Place) -> Sequence[Person]:
+    """Return who must know of a customer's answer: the salesperson, or else those with `settings`."""
+    salesperson = desk.site.people.by_key.get(where.record.salesperson)
+    return [salesperson] if salesperson else desk.site.people.with_right("settings")
 
 
 def _tell(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, event: str, message: int) -> None:
     """Confirm the answer to both sides: the customer, and the salesperson who would not hear of the event.
 
-    What the salesperson gets is a copy of the `message`: who answers it answers the customer.
+    What the salesperson gets is a copy of the `message`: who answers it answers the customer. Where nobody sells it,
+    and nobody inside hears, those with the right `settings` do.
     """
     record = where.record
     data = {"what": where.action, "answers": incoming.mail.message_id, "who": incoming.identity.email, "text": ""}
     if incoming.identity.authenticated or incoming.recipient.released:
         notices.add(tx, NewNotice("offer", "", incoming.identity.email, data, record.id), incoming.now)
-    salesperson = desk.site.people.by_key.get(record.salesperson)
-    hears = any(
-        follower.who == record.salesperson and isinstance(follower.heard(event, record), Grant)
-        for follower in where.followers
-    )
-    if salesperson is not None and not hears:
-        copied = messages.load(tx, [message])[0].message_id
-        data |= {"text": _words(desk, incoming)[:SHOWN_MAX], "copy_of": copied}
-        notices.add(tx, NewNotice("offer", salesperson.key, salesperson.email[0], data, record.id), incoming.now)
+    inside = [each for each in where.followers if not each.outsider]
+    hear = {each.who for each in inside if isinstance(each.heard(event, record), Grant)}
+    if record.salesperson in hear or (hear and record.salesperson not in desk.site.people.by_key):
+        return
+    copied = messages.load(tx, [message])[0].message_id
+    data |= {"text": _words(desk, incoming)[:SHOWN_MAX], "copy_of": copied}
+    for person in _sellers(desk, where):
+        notices.add(tx, NewNotice("offer", person.key, person.email[0], data, record.id), incoming.now)

@@ -13,8 +13,13 @@ from gateway.records.record import Choice, Party, Record
 from gateway.store import content, followers, messages
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
+from gateway.store.suppressed import suppressed
 
 OVER = "The last day of this offer is over: when the customer says yes, you are asked first."
+UNREACHED = (
+    "Nothing was sent to the customer: mail to their address failed before, and is suppressed. Ask them for another "
+    "address and write it behind /send, or ask an administrator to send to it again."
+)
 NOTHING = "No PDF and no amount went along: the customer got the text alone."
 
 
@@ -42,23 +47,25 @@ def send(
     attached = tuple(each for each in said.attachments if _is_pdf(each.media_type, each.name))
     old = _latest_pdf(tx, record)
     latest = _latest_pdf(tx, record, _outdated(tx, record, subtype.name))
+    party = customer or record.customer
     for email in emails:
-        if not (customer or record.customer).owns(email):
+        if not party.owns(email):
             followers.choose(tx, record.id, Choice(email, (*DEFAULT_SUBTYPES, subtype.name), how="added"))
-    if not attached:
-        details = replace(said.details, pdf=not latest)
-        said = replace(said, attachments=(*said.attachments, *latest), details=details)
+    details = replace(said.details, also=tuple(filter(party.owns, emails)), pdf=not (attached or latest))
+    said = replace(said, attachments=(*said.attachments, *(() if attached else latest)), details=details)
     posted = happen(tx, desk, record, subtype, Edit(customer=customer), author, said, now)
     if isinstance(posted, Refusal):
         return posted
     gone = attached or latest
-    told = [Change("customer", "", ", ".join([shown_party(posted.record.customer), *emails]))]
+    told = [Change("customer", "", ", ".join(dict.fromkeys([shown_party(posted.record.customer), *emails])))]
     if gone:
         told.append(Change("pdf", "", ", ".join(each.name for each in gone)))
     elif old:  # whether one can be made is known when it goes out: a new one is named only in place of the old
         told.append(Change("pdf", old[0].name, f"{record.ref}.pdf"))
     over = is_over(record.fields.get(VALID_UNTIL, ""), now, desk.site.settings.site.timezone)
     warning = OVER if over and record.kind == QUOTATION.name else "" if gone or old or record.terms else NOTHING
+    if not set(party.emails) - suppressed(tx, party.emails):
+        warning = UNREACHED
     return replace(posted, changes=(*posted.changes, *told), warning=warning)
 
 

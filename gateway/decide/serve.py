@@ -13,8 +13,8 @@ from gateway.decide.place import Incoming, find_place, tell_held
 from gateway.decide.post import Desk
 from gateway.decide.read import Read
 from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, Unnamed, route
-from gateway.mail.automatic import Automatic, read_automatic
-from gateway.records.commands import SEND
+from gateway.mail.automatic import BY_SUBJECT, Automatic, read_automatic
+from gateway.records.commands import SEND, UNFOLLOW
 from gateway.records.kinds import NOTE
 from gateway.store import arrivals, messages, records, suppressed
 from gateway.store.arrivals import ARCHIVE, FOLDER, Settled
@@ -76,17 +76,20 @@ def _said_with_an_action(read: Read, targets: Sequence[Target]) -> set[str]:
 def _machines(read: Read, target: Target, automatic: Automatic | None) -> tuple[str, str]:
     """Return why a mail counts as a machine's, and why it only reads like one; "" where it does not.
 
-    Words alone take nobody's mail who is proved to have written it: people write of absence, and of mail that came
-    back. It is posted, what others wrote to those inside alone; before it commands, our own people are asked.
+    Words in its text alone take nobody's mail who is proved to have written it: people write of absence, and of mail
+    that came back. It is posted, what others wrote to those inside alone; before it commands, our own people are
+    asked. What is called an automatic answer in its subject is one; so is no answer to an offer, of which we ask.
     """
     if automatic is None:
         return "", ""
     if automatic.worded and isinstance(target, ToIntake):
         return automatic.why, automatic.why
-    if automatic.worded and isinstance(target, HeldAddress | ToReserved):
+    leaves = isinstance(target, ToRecord) and target.action == UNFOLLOW.name  # Gmail says that it wrote this itself
+    if automatic.worded and (leaves or isinstance(target, HeldAddress | ToReserved)):
         return "", ""  # no text for a thread: a decision, or for an administrator
     offer = isinstance(target, ToRecord) and target.action in OFFERS
-    if not automatic.worded or isinstance(target, ReturnPath) or not (read.identity.authenticated or offer):
+    called = automatic.why.startswith(BY_SUBJECT) and not offer
+    if not automatic.worded or called or isinstance(target, ReturnPath) or not (read.identity.authenticated or offer):
         return automatic.why, ""
     return "", automatic.why
 
@@ -115,16 +118,18 @@ def _came_to_note(tx: Transaction, desk: Desk, read: Read) -> bool:
 
 
 def _precedence(target: Target) -> int:
-    """Records before teams and intakes; of several addresses of one record, the note's first."""
+    """Records before teams and intakes; of several addresses of one record, the note's first, a command's last."""
     match target:
         case ToRecord(action="note") | ToTeam(action="note"):
             return 0
-        case ToRecord():
+        case ToRecord(action=""):
             return 1
-        case ToTeam():
+        case ToRecord():
             return 2
-        case _:
+        case ToTeam():
             return 3
+        case _:
+            return 4
 
 
 def _name(target: Target) -> str:

@@ -28,9 +28,9 @@ def choose(
     """Let a standing choice be made by the person `giver`, for themselves or, with `sales-admin`, for others."""
     people = desk.site.people.by_key
     who = giver
+    if not words:
+        return Mistake("", (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))
     if command in (commands.ADD, commands.REMOVE):
-        if not words:
-            return Mistake("", (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))
         found = first_named(desk, words)
         if isinstance(found, Mistake):
             return found

@@ -1,8 +1,10 @@
 """A mail that writes to a record's thread: what it becomes, and posting it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from unicodedata import normalize
 
+from gateway import following
 from gateway.alias import RecordAddress
 from gateway.decide import command, machine
 from gateway.decide.authorise import Question, Wish, authorise, authorise_team
@@ -12,12 +14,13 @@ from gateway.decide.meant import Mistake, signed_only
 from gateway.decide.place import Incoming, Place, addressed, keep_aside, keep_challenge, means
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
-from gateway.following import Grant
-from gateway.mail.quoting import begins_quoted, split_reply, without_quotes
+from gateway.following import Follower, Grant
+from gateway.mail.automatic_words import FORWARDED
+from gateway.mail.quoting import Reply, bare, begins_quoted, split_reply, without_quotes
 from gateway.records.commands import ADD, HELP, UNFOLLOW, Given, asks_note, split_commands, titles
 from gateway.records.commands import NOTE as NOTE_COMMAND
 from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
-from gateway.records.record import Choice
+from gateway.records.record import Choice, Record
 from gateway.store import followers, messages
 from gateway.store.arrivals import FOLDER, Settled
 from gateway.store.messages import Author, Details, Message
@@ -32,10 +35,10 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     """Post a mail as a discussion or a note, or keep it for a person."""
     if incoming.challenge and not incoming.recipient.released:
         return keep_challenge(tx, desk, incoming, where.record)
-    reply = split_reply(incoming.mail.text)
+    dropped = incoming.arrival.door == FOLDER and where.action == NOTE.name  # whoever wrote it: it commands nothing
+    reply = Reply(bare(incoming.mail.text), "") if dropped else split_reply(incoming.mail.text)
     given: tuple[Given, ...] = ()
     text = reply.text
-    dropped = incoming.arrival.door == FOLDER and where.action == NOTE.name  # whoever wrote it: it commands nothing
     own = incoming.identity.person is not None and not incoming.automatic and not dropped
     if own and not begins_quoted(incoming.mail.text):
         given, text = split_commands(reply.text)
@@ -63,11 +66,12 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     if (kept := command.asks_again(tx, desk, incoming, where, given)) is not None:
         return kept
     effect = _effect(tx, incoming, where, dropped=dropped)
-    if effect == "repeated" or (given and not command.is_first(tx, incoming, where)):
+    new = command.first_time(tx, incoming, where, given)
+    if effect == "repeated" or (given and not new and not command.was_obeyed(tx, incoming, where)):
         return Settled("done", "duplicate", "the same mail stands there already", where.record.id)
     if effect == "other body":
         checked = _with_defect(checked, "another mail with this Message-ID says something else")
-    return _act(tx, desk, incoming, where, given, checked, is_note=is_note)
+    return _act(tx, desk, incoming, where, given, new, checked, is_note=is_note)
 
 
 def _effect(tx: Transaction, incoming: Incoming, where: Place, *, dropped: bool) -> str:
@@ -82,18 +86,20 @@ def _effect(tx: Transaction, incoming: Incoming, where: Place, *, dropped: bool)
 
 
 def _act(
-    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, given: Sequence[Given], said: Text, *, is_note: bool
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, given: Sequence[Given], new: Sequence[Given],
+    said: Text, *, is_note: bool,
 ) -> Settled:  # fmt: skip
-    """Carry out what a mail commands, then post what it says."""
+    """Carry out what is `new` of what a mail commands, then post what it says."""
     # What is said in a note goes along with nothing: a mail may hold `/note` and `/send`.
     along = Text() if is_note else _along(desk, incoming, said)
-    made = command.carry_out(tx, desk, incoming, where, given, _strangers(desk, incoming) if is_note else [], along)
+    made = command.carry_out(tx, desk, incoming, where, new, _strangers(desk, incoming) if is_note else [], along)
     if isinstance(made, Mistake):
         return command.refuse(tx, incoming, where, made, given, said.text)
     where = replace(where, record=made.record)
     if made.spoken is not None and not is_note:
         return Settled("posted", record_id=where.record.id, message_id=made.spoken)
-    if given and signed_only(said.text, incoming.identity.person) and not incoming.mail.attachments:
+    files = [each for each in incoming.mail.attachments if is_note or not each.decorates]
+    if given and signed_only(said.text, incoming.identity.person) and not files:
         return Settled("done", "command", "", where.record.id)
     incoming = machine.recognised(tx, incoming, where, said.text)
     posted = _post(tx, desk, incoming, where, is_note=is_note, said=said, given=given)
@@ -106,8 +112,20 @@ def _outsiders_hear(where: Place, given: Sequence[Given]) -> bool:
     Who writes `/confirm` and a text means it for those who hear so far: that the customer follows from then on is
     the command's doing.
     """
-    hear = (each.heard(DISCUSSION.name, where.record) for each in where.followers if each.outsider)
-    return any(each.command is ADD for each in given) or any(isinstance(each, Grant) for each in hear)
+    return any(each.command is ADD for each in given) or bool(_heard_outside(where.record, where.followers))
+
+
+def _heard_outside(record: Record, their: Sequence[Follower]) -> set[str]:
+    """Return who outside hears of a discussion."""
+    return {each.who for each in their if each.outsider and isinstance(each.heard(DISCUSSION.name, record), Grant)}
+
+
+def _newly_outside(tx: Transaction, desk: Desk, where: Place, named: Collection[str]) -> tuple[str, ...]:
+    """Return who outside hears of a discussion since a mail's commands were carried out, and is not `named` in it."""
+    choices = followers.choices(tx, [where.record.id])[where.record.id]
+    now = following.followers(where.record, choices, desk.site.people, desk.site.rules)
+    new = _heard_outside(where.record, now) - _heard_outside(where.record, where.followers)
+    return tuple(each.who for each in now if each.who in new and set(each.emails).isdisjoint(named))
 
 
 def _said(
@@ -116,6 +134,9 @@ def _said(
     """Return what is posted of a mail: without commands, without tags, and without lines no outsider was shown."""
     if where.parent is not None and where.parent.internal and not is_note:
         text = _without_lines_of(where.parent.text, without_quotes(text))
+    passed_on = is_note and where.parent is None and FORWARDED.match(normalize("NFKC", incoming.mail.subject).lower())
+    if passed_on:  # it stands nowhere else here
+        text, quoted = f"{text}\n\n{quoted}".strip("\n"), ""
     text = desk.addresses.untagged("\n".join([*command.note_words(given), text]).strip("\n"))
     if incoming.automatic:
         text = machine.line(text)
@@ -209,6 +230,9 @@ def _post(
     meant_outside = answered or _strangers(desk, incoming) or _outsiders_hear(where, given)
     if given and not (is_note or said.details.inside or meant_outside):
         said = replace(said, details=replace(said.details, inside=UNFOLLOWED))
+    elif given and not is_note and not any(each.command is ADD for each in given):
+        unheard = _newly_outside(tx, desk, where, {answered, *(address.key for address in outside)})
+        said = replace(said, details=replace(said.details, unheard=unheard))
     posted = post(
         tx,
         desk,

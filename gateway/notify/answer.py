@@ -269,7 +269,7 @@ def _names(site: Site, words: Callable[[str], str], asked: Asked) -> list[Row]:
 def _may(command: Command, record: Record | None, site: Site, person: Person) -> bool:
     """Whether a command is for this reader, on this record, in its state."""
     if not person.entitled:
-        return command.name in ("list", "help", "prefs") if record is None else command.name == "help"
+        return command.name in (("list", "help", "prefs") if record is None else ("help", "unfollow"))
     if record is None:
         return command.name in ("follow", "unfollow", "prefs", "list", "help")
     return fits(command, record, site.rules.kinds)

@@ -53,7 +53,8 @@ WHY_NOTS = (
     "did it themselves", "wrote it themselves", "does not follow this record", "stands in To or Cc of the mail itself",
     "mail to the address is suppressed", "wants no mail (delivery: none)", "did not hear of it either",
     "taken back before it left", "it quotes an internal note", "nobody outside followed when it was written",
-    "it reads like a machine's answer", "an outsider never hears of an internal subtype",
+    "follows only by a command that stood beside it", "it reads like a machine's answer",
+    "an outsider never hears of an internal subtype",
     "the record stood in Bcc: filed quietly", "somebody else mailed it to the customer",
     "follows, but not", "unfollowed", "the condition of the rule does not hold:",
 )  # fmt: skip
@@ -138,7 +139,7 @@ def build(
         "attachments": list(told.attachments),
         "left_out": list(told.left_out),
         "withheld": [_withheld(words, each) for each in message.details.withheld],
-        "others": [heard.name or heard.email for heard in told.chosen.hears] if inside else [],
+        "others": list(dict.fromkeys(heard.name or heard.email for heard in told.chosen.hears)) if inside else [],
         "added": list(message.details.added) if inside else [],
         "goes_to_customer": inside and (about or message).author.outsider and message.subtype != "note",
         "reason": words(_REASONS.get(whose.reason, "you follow this record")),

@@ -4,13 +4,15 @@ Law 5 is kept here first: an outsider never hears of an internal subtype.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.following import Follower, Grant, Reason, customer, insider, outsider
 from gateway.people import Delivery, People
 from gateway.records.kinds import ADDRESSED_TO_CUSTOMER, ASSIGNED, DISCUSSION, Subtype
 from gateway.records.record import Record
 from gateway.store.messages import Message
+
+SUPPRESSED = "mail to the address is suppressed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def choose(
             left.append(Left(follower.who, outcome))
         else:
             hears.append(outcome)
+            others = [each for each in message.details.also if each in follower.emails and each not in suppressed]
+            hears += [replace(outcome, email=each) for each in others if each != outcome.email]
     return Chosen(tuple(hears), tuple(left))
 
 
@@ -144,11 +148,12 @@ def _why_not(message: Message, subtype: Subtype, follower: Follower, grant: Gran
             "an outsider never hears of an internal subtype",
         ),
         (follower.outsider and bool(said.inside), said.inside),
+        (follower.outsider and follower.who in said.unheard, "follows only by a command that stood beside it"),
         (
             any(each in message.addressed for each in follower.emails),
             "stands in To or Cc of the mail itself",
         ),
-        (not email, "mail to the address is suppressed"),
+        (not email, SUPPRESSED),
         (isinstance(grant, Grant) and grant.delivery == "none", "wants no mail (delivery: none)"),
     )
     return next((reason for holds, reason in reasons if holds), "")

@@ -78,6 +78,15 @@ _SAME = str.maketrans(
     "订阅閲确认备注报价开发阶赢过账帐设团队复历说",
     "訂閱閱確認備註報價開發階贏過帳帳設團隊復歷說",
 )
+# What people call a command that has another name, and what may be glued to it: the nearest, whatever its letters.
+_MEANT = {
+    "unsubscribe": "unfollow", "subscribe": "follow", "退訂": "取消訂閱", "取消追蹤": "取消訂閱", "追蹤": "訂閱",
+    "accept": "confirm", "approve": "confirm", "接受": "確認", "同意": "確認", "decline": "cancel", "reject": "cancel",
+    "作廢": "取消", "成交": "贏得", "win": "won", "輸": "失去", "失敗": "失去", "lose": "lost", "幫助": "說明",
+    "求助": "說明", "報價單": "報價", "發票": "開發票", "bill": "invoice", "quotation": "quote", "寄出": "送出",
+    "發送": "送出", "送出": "送出", "清單": "列表", "付款": "已付款", "已付清": "已付款", "收款": "已付款",
+    "reopen": "restore", "還原": "復原", "撤銷": "復原", "comment": "note", "內部": "備註",
+}  # fmt: skip
 _NO_TITLE = frozenset("單单給给")  # what makes a word of a command longer, and begins no title
 _BY_WORD = {word: command for command in COMMANDS for word in (command.name, command.chinese)}
 
@@ -98,7 +107,9 @@ class Given:
     @property
     def nearest(self) -> Sequence[str]:
         """The words that come nearest to one we do not know, best first, at most three."""
-        return [f"/{word}" for word in difflib.get_close_matches(self.word, _BY_WORD, 3, 0.4)]
+        word = self.word.lower().translate(_SAME)
+        meant = [command for other, command in _MEANT.items() if word.startswith(other)][:1]
+        return [f"/{each}" for each in meant or difflib.get_close_matches(self.word, _BY_WORD, 3, 0.4)]
 
 
 def named(word: str) -> Command | None:

@@ -61,11 +61,13 @@ class Details:
     added: tuple[str, ...] = ()  # outside addresses that follow since this message
     mailed: bool = False  # somebody else told the customer
     pdf: bool = False  # there was none to send along: one is made
+    also: tuple[str, ...] = ()  # the customer's other addresses that it goes to
     authenticated: str = ""
     announced: str = ""  # the id of the event
     answered: str = ""  # the outside address whose message this answers
     quiet: bool = False  # the record stood in Bcc: filed, and nobody told
     inside: str = ""  # why no outsider hears of it, though its subtype is public
+    unheard: tuple[str, ...] = ()  # outsiders who follow only by a command beside it
     results: tuple[str, ...] = ()  # what authentication said
     taken_back: tuple[str, ...] = ()  # who heard of what this takes back: they hear of this
     withheld: tuple[str, ...] = ()  # attachments not passed on: name, why, what, between tabulators

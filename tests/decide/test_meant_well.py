@@ -260,8 +260,8 @@ def test_people_are_known_by_what_they_are_called(made, words, who):  # noqa: F8
 def test_what_would_have_worked_is_not_what_did_not(made):  # noqa: F811
     made.write(A, S, "/set amount=abc")
     transcript = told(made, A, "transcript")[0].text
-    assert "/set amount 120000" in transcript
-    assert "Send it to" not in transcript or "\n/set amount=abc" not in transcript
+    assert "120000" in transcript
+    assert "Send it to" not in transcript  # what would work, only its author knows
 
 
 def test_who_is_given_a_lead_by_command_reads_what_its_author_wrote_and_answers_them(made):  # noqa: F811

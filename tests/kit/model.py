@@ -135,6 +135,7 @@ class Said:
     assigned: str = ""
     asked: str = ""  # who outside asked for what is assigned
     inside: bool = False  # whoever outside follows does not hear of it
+    unheard: frozenset[str] = frozenset()  # outsiders who follow only by a command beside it
     answered: str = ""
     addressed: tuple[str, ...] = ()
     mailed: bool = False
@@ -262,6 +263,10 @@ class Followers:
         known = [CUSTOMER] * bool(self.thing.customer) + [*self.thing.bags, *named]
         return [e for e in dict.fromkeys(map(self.whole, known)) if "@" in e or (e == CUSTOMER and self.thing.customer)]
 
+    def outside(self) -> set[str]:
+        """Return who outside hears of a discussion."""
+        return {each for each in self.outsiders() if self.ways(each, "discussion")}
+
     def follows(self, outsider: str) -> bool:
         bag = self.thing.bags.get(outsider, NOTHING)
         return bool(bag.wants) or (bool(self.given(outsider)) and "*" not in bag.gives_up)
@@ -294,6 +299,8 @@ class Followers:
             return False
         if who == CUSTOMER and said.subtype in TO_CUSTOMER:
             return not said.mailed
+        if who in said.unheard:
+            return False
         return self.whole(said.answered) == who or bool(self.ways(who, said.subtype))
 
 

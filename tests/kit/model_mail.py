@@ -1,6 +1,6 @@
 """What CONTRACT says becomes of a mail or an event, in the model: who may, what is done, what is answered."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
 from tests.kit.model import (
@@ -83,7 +83,7 @@ class Office:
         if ("offer", mail.number) in self.thing.taken:
             return "duplicate"
         if self.thing.state not in ("draft", "sent"):
-            return ""
+            return "done" if mail.sure and not mail.text else ""
         sent = [
             each
             for each in self.thing.thread
@@ -91,7 +91,8 @@ class Office:
         ]
         changed = bool(sent) and sent[-1].terms not in (None, self.thing.terms)
         late = self.thing.fields.get("valid_until", "9") < "2026"
-        if not mail.sure or (mail.to == "accept" and (late or changed)):
+        never = not sent and self.thing.state == "draft"
+        if not mail.sure or (mail.to == "accept" and (late or changed or never)):
             return "held"
         self._again(mail, "offer")
         happen(self.thing, f"quotation.{'confirmed' if mail.to == 'accept' else 'cancelled'}", mail.author)
@@ -105,14 +106,14 @@ class Office:
         if self._is_held(mail, who, note=note):
             return "held"
         if any(each[0] == "?" for each in mail.commands):
-            return self._answered(mail, "mistake")
+            return "duplicate" if self._again(mail, "mistake") else self._answered(mail, "mistake")
         if self._again(mail, mail.to if by_address else ""):
             return "duplicate"
         if not mail.commands:
             return self._post(mail, who, note=note)
         followers = Followers(self.site, self.thing, self.standing)
-        heard = any(followers.ways(each, "discussion") for each in followers.outsiders())
-        inside = not heard and not any(each[0] == "add" for each in mail.commands)
+        heard = followers.outside()
+        adds = any(each[0] == "add" for each in mail.commands)
         try:
             spoken = self._carry_out(mail, who, by_address=by_address)
         except Mistake:
@@ -123,7 +124,9 @@ class Office:
             self._answered(mail, "answer")
         if spoken and not note and not by_address:
             return "posted"
-        return self._post(mail, who, note=note, inside=inside) if mail.text and not by_address else "done"
+        new = Followers(self.site, self.thing, self.standing).outside() - heard
+        more = {} if adds else {"inside": not heard, "unheard": new}
+        return self._post(mail, who, note=note, **more) if mail.text and not by_address else "done"
 
     def _is_held(self, mail: Mail, who: str, *, note: bool) -> bool:
         free = not mail.to and all(each[0] in ("unfollow", "help") for each in mail.commands)
@@ -140,8 +143,13 @@ class Office:
         thread = self.thing.thread
         return None if mail.answers is None else thread[max(-1 - mail.answers, -len(thread))]
 
-    def _post(self, mail: Mail, author: str, *, note: bool, inside: bool = False) -> str:
-        """Put what a mail says in the thread; `inside` if its commands let those outside follow who hear of it."""
+    def _post(
+        self, mail: Mail, author: str, *, note: bool, inside: bool = False, unheard: Collection[str] = ()
+    ) -> str:  # fmt: skip
+        """Put what a mail says in the thread; `inside` if only its commands let those outside follow who hear of it.
+
+        `unheard` are those of them who follow by these, where others outside followed before.
+        """
         thing, ours = self.thing, author in self.site.people
         if not ours and self._again(mail, ""):
             return "duplicate"
@@ -157,7 +165,8 @@ class Office:
             if not thing.bags.get(new, NOTHING).gives_up:
                 thing.bags[new] = NOTHING.with_wanted(("discussion",))
         quiet = mail.hidden and ours
-        more = {"answered": answered, "addressed": mail.cc, "quiet": quiet, "inside": inside}
+        apart = frozenset(unheard) - {followers.whole(each) for each in (*mail.cc, answered)}
+        more = {"answered": answered, "addressed": mail.cc, "quiet": quiet, "inside": inside, "unheard": apart}
         thing.thread.append(Said("note" if note else "discussion", author, **more))
         return "posted"
 

@@ -185,7 +185,7 @@ class Stage:
         to = self._address(each, mail)
         shown = ", ".join(("d@example.com", *mail.cc) if mail.hidden else (to, *mail.cc))
         head = [f"From: {mail.author}", f"To: {shown}", "Subject: chairs", f"Message-ID: <{mail.number}@x.example>"]
-        head.append(f"Date: {email.utils.formatdate(self.began + mail.number)}")
+        head.append(f"Date: {email.utils.formatdate(self.began - mail.number % 500_000)}")
         if mail.answers is not None:
             head.append(f"In-Reply-To: <{self._message_id(each, mail.answers)}>")
         body = [*mail.lines, *([""] if mail.lines else []), mail.text]

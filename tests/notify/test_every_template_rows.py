@@ -43,6 +43,8 @@ BRANCHES: list[dict[str, object]] = [
     *({"what": f"held {what}"} for what in ("release", "drop", "block", "gone", "may not")),
     {"what": "created"},
     {"what": "late", "inside": False},
+    {"what": "late", "said": "accept"},
+    {"what": "late"},
     {"what": "done"},
     {"what": "done", "ref": ""},
     {"what": "unknown", "problem": ""},
@@ -68,7 +70,7 @@ def values() -> dict[str, object]:
     return {
         **dict.fromkeys(words, WORD),
         **{each: [WORD, WORD] for each in ("attachments", "left_out", "withheld", "others", "added", "nearest", "outside", "problems", "files", "deciding")},
-        "what": "accept", "record_kind": "quotation", "subtype": "discussion", "customer": False, "note": False, "goes_to_customer": True, "inside": True,
+        "what": "accept", "said": "decline", "record_kind": "quotation", "subtype": "discussion", "customer": False, "note": False, "goes_to_customer": True, "inside": True,
         "lines": [line, line], "warning": WORD, "changes": [change, {**change, "old": ""}], "buttons": [button, button], "items": [item, item], "item": {**item, "commands": [WORD, WORD]},
         "done": [["note", ""], ["follow", WORD], ["follow", ""], ["unfollow", WORD], [WORD, WORD]], "made": [{"ref": WORD, "alias": WORD}],
         "offers": [{"link": WORD, "text": WORD, "cut": True, "address": WORD}], "sections": [{"title": WORD, "hint": WORD, "rows": [row, row]}, {"title": WORD, "hint": "", "rows": []}],
