@@ -79,7 +79,7 @@ MUTANTS = (
     Mutant("gateway/decide/authorise.py", '    if sure or (q.tag == "own" and', '    if sure or (q.tag != "none" and', "only one's own tag stands in for proof", (ALLOWED,)),
     Mutant("gateway/decide/authorise.py", '    if authenticated or (senders == "everyone" and role != "person"):', "    if True:", "an intake asks for proof", (ALLOWED,)),
     Mutant("gateway/decide/authorise.py", '    if role != "person" and not released:', "    if False:", "a team's thread is for people", (ALLOWED,)),
-    Mutant("gateway/decide/authenticate.py", '[each for each in passed if each.domain == domain or is_above(each.domain)]', "passed", "what is proved must speak for the From", ("tests/decide/test_proof.py", IDENTITY)),
+    Mutant("gateway/decide/authenticate.py", "[each for each in passed if each.domain == domain or is_above(each.domain)]", "passed", "what is proved must speak for the From", ("tests/decide/test_proof.py", IDENTITY)),
     Mutant("gateway/decide/authenticate.py", "    if author is not None and author.key == arrival.auth_who:", "    if author is not None:", "a login proves its own person only", ("tests/decide/test_proof.py", IDENTITY)),
     Mutant("gateway/decide/authenticate.py", "if leaves_out(mail.header, domains, name))", "if False)", "a field that no signature covers names no record", ("tests/decide/test_proof.py",)),
     Mutant("gateway/decide/held.py", "    if person is None or not identity.authenticated:", "    if person is None:", "who decides about held mail has proved who they are", (HELD,)),
