@@ -163,7 +163,7 @@ def _do(
         case commands.SEND | commands.VALIDATE:
             posted = sale.send(tx, desk, record, words, giver.author, giver.said, now)
             meant = record.customer.emails and not any("@" in unicodedata.normalize("NFKC", word) for word in words)
-            if isinstance(posted, Refusal) and words and meant:  # `/送出報價單`
+            if isinstance(posted, Refusal) and posted.field == "to" and words and meant:  # `/送出報價單`
                 return Mistake("", (), posted.problem, instead=(f"/{command.name}",))
         case _:
             return _change(tx, desk, record, command, words, giver, now)

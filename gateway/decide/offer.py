@@ -133,6 +133,8 @@ def _late(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     email, record = incoming.identity.email, where.record
     if where.role != "customer" or record.kind != QUOTATION.name or not incoming.identity.authenticated:
         return thread.write(tx, desk, incoming, replace(where, action=""))
+    if _was_taken(tx, incoming, f"record:{record.id}:{where.action}"):
+        return Settled("done", "duplicate", "the same answer was taken already", record.id)
     again = where.action == ACCEPT and record.state == "confirmed"
     data = {
         "what": ACCEPT if again else "late", "answers": incoming.mail.message_id, "who": email, "text": "",

@@ -239,7 +239,8 @@ def _help(site: Site, addresses: Addresses, words: Callable[[str], str], asked: 
             said = f"/{command.name} /{command.chinese}{takes}: {words(DESCRIPTIONS[command.name])}"
             subject = f"/{command.name}"
             # What it takes stands there to be written over; without a record the command itself does, too.
-            needs = " ".join(word for word in command.takes.split() if not word.startswith("["))
+            named = [word for word in command.takes.split() if record is None or not word.startswith("[")]
+            needs = " ".join(named).strip("[]…")
             fill = words(needs) if needs else ""
             body = fill if record else f"{subject} {fill}".strip()
             rows.append(_row(said, buttons.link(address, subject, body)))

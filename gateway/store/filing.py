@@ -13,7 +13,7 @@ from gateway.store.session import Transaction
 from gateway.store.tables import body, filing, in_state, message
 
 WAITING = ("queued", "deferred")
-LEASE = 300_000  # milliseconds
+LEASE = 30_000  # milliseconds: one node files into an account at a time, so this counts only once it is gone
 _IDS_AT_ONCE = 500
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.store import held, records, suppressed
 from tests.decide.test_selling import record, told
-from tests.kit.house import ZONE, D, House
+from tests.kit.house import HOSTS, ZONE, D, House
 from tests.kit.zone import Zone
 
 A, B, CHIA, WANG, BOSS = "a@example.com", "b@example.com", "chia@example.com", "wang@acme.example", "boss@acme.example"
@@ -177,6 +177,15 @@ def test_a_no_to_what_is_confirmed_is_told_and_no_empty_message_is_posted(made):
     assert "no longer open" in texts[WANG] or "已經不能" in texts[WANG]
 
 
+def test_the_same_late_answer_again_tells_nobody_twice(made):
+    made.write(A, S, "/send")
+    made.write(A, S, "/cancel")
+    content = f"From: {WANG}\r\nTo: s00001-accept@{D}\r\nSubject: yes\r\nMessage-ID: <late@x>\r\n\r\nyes\r\n".encode()
+    became = [made.take(content, f"s00001-accept@{D}", peer=HOSTS["acme.example"], return_path=WANG) for _ in range(2)]
+    assert became == [("posted", ""), ("done", "duplicate")]
+    assert len([each for each in made.sent() if each.to == WANG and "late@x" in each["In-Reply-To"]]) == 1
+
+
 def test_a_second_yes_hears_that_it_is_confirmed(made):
     made.write(A, S, "/send")
     made.write(WANG, f"s00001-accept@{D}", "yes", number="one")
@@ -244,7 +253,7 @@ def test_what_its_subject_calls_an_automatic_answer_is_one_whoever_is_proved(mad
     content = (
         f"From: {who}\r\nTo: {S}\r\nSubject: {subject}\r\nMessage-ID: <auto@x>\r\n\r\nI am on holiday until Monday.\r\n"
     )
-    made.take(content.encode(), S, peer="192.0.2.1" if who == B else "198.51.100.1", return_path=who)
+    made.take(content.encode(), S, peer=HOSTS[who.rpartition("@")[2]], return_path=who)
     assert not [each for each in made.sent() if "on holiday" in each.text]
 
 

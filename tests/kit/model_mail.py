@@ -83,7 +83,10 @@ class Office:
         if ("offer", mail.number) in self.thing.taken:
             return "duplicate"
         if self.thing.state not in ("draft", "sent"):
-            return "done" if mail.sure and not mail.text else ""
+            if not mail.sure:
+                return ""
+            self._again(mail, "offer")
+            return "" if mail.text else "done"
         sent = [
             each
             for each in self.thing.thread
