@@ -121,9 +121,8 @@ class Watcher:
             some = uids[at : at + _AT_ONCE]
             # A server may tell of changed flags in between: what has no header says nothing of the mail.
             answer = await suspects.listed(box, some, _HEADER)
-            for uid in filter(
-                suspects.bad.__contains__, some
-            ):  # it stays where it is, and stands in the way of no other
+            # What cannot be read stays where it is, and stands in the way of no other.
+            for uid in (uid for uid in some if uid in suspects.bad):
                 await asyncio.to_thread(self._leave, folder.name, f"it cannot be read: {suspects.bad[uid]}")
             listed = [each for each in answer if each.octets is not None and not _UNSAID & each.flags]
             if folder.name.startswith(STAGES):

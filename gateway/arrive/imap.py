@@ -71,9 +71,7 @@ class Fetcher:
         self._condition = Condition(store, self.name, "fetch", tell)
         self._strikes: Counter[int] = Counter()  # how often a mail ended a connection, by UID
         self._suspects = Suspects(proof=True)
-        self._aside_once: set[int] = (
-            set()
-        )  # what was bad, and was to be moved away: a server may hang up at that as well
+        self._put_aside: set[int] = set()  # bad mails that were to be moved away: a server may hang up at that, too
         self._why = ""  # the last connection was ended
         self._stays = ""  # why what was kept cannot be moved away
         self._most = site.settings.max_size
@@ -228,8 +226,8 @@ class Fetcher:
     async def _aside(self, box: Mailbox, bad: Sequence[int]) -> None:
         """Move away what could not be taken in, each once."""
         for uid in bad:
-            if uid not in self._aside_once:
-                self._aside_once.add(uid)
+            if uid not in self._put_aside:
+                self._put_aside.add(uid)
                 await self._away(box, [uid], self._door.failed)
 
     async def _away(self, box: Mailbox, uids: Sequence[int], to: str) -> None:

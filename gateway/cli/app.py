@@ -52,6 +52,7 @@ for _name, _at in _COMMANDS.items():
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 Id = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))]
+_WHOLE = frozenset({"id", "at", "next"})  # columns whose cells are never broken
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="One JSON document on stdout.")]
 
 
@@ -145,6 +146,12 @@ def fail(text: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
+def only_outsiders(site: Open, email: str) -> None:
+    """Fail where an address is one of our own people's: who blocks it lets a forger silence them."""
+    if site.site.people.person(email) is not None:
+        fail(f"{email} is one of your own people, who cannot be blocked: a forger would silence them", REFUSED)
+
+
 def foreign(text: str) -> str:
     """Return what somebody else wrote as a terminal may show it: nothing in it is an order to the terminal."""
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf"))
@@ -153,9 +160,6 @@ def foreign(text: str) -> str:
 def show_json(document: object) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
-
-
-_WHOLE = frozenset({"id", "at", "next"})  # columns whose cells are never broken
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], empty: str) -> None:

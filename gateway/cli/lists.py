@@ -5,7 +5,19 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from gateway.cli.app import NO, REFUSED, AsJson, fail, iso, opened, operator, out, say, show_json, show_table
+from gateway.cli.app import (
+    NO,
+    AsJson,
+    fail,
+    iso,
+    only_outsiders,
+    opened,
+    operator,
+    out,
+    say,
+    show_json,
+    show_table,
+)
 from gateway.mail.address import parse_address
 from gateway.store import audit as store_audit
 from gateway.store import suppressed
@@ -73,8 +85,7 @@ def block_author(address: str, /) -> None:
     """Refuse mail of ADDRESS from now on, without a word to it."""
     email = _email(address)
     with opened() as site, site.store.write() as tx:
-        if site.site.people.person(email) is not None:
-            fail(f"{email} is one of your own people, who cannot be blocked: a forger would silence them", REFUSED)
+        only_outsiders(site, email)
         if not suppressed.block(tx, email, operator(), now_ms()):
             fail(f"{email} is blocked already", NO)
         store_audit.append(tx, operator(), "blocked", email, now_ms())

@@ -9,13 +9,13 @@ from cyclopts import App, Parameter
 from gateway.alias import HeldAddress, ReturnPath
 from gateway.cli.app import (
     NO,
-    REFUSED,
     AsJson,
     Id,
     Open,
     fail,
     foreign,
     iso,
+    only_outsiders,
     opened,
     operator,
     out,
@@ -136,8 +136,8 @@ def _decide(site: Open, tx: Transaction, action: str, held_id: Id, address: str 
     found = store_held.find(tx, held_id)
     if found is None:
         fail(f"nothing is held as {held_id}", NO)
-    if action == "block" and site.site.people.person(found.author):
-        fail(f"{found.author} is one of your own people, who cannot be blocked: a forger would silence them", REFUSED)
+    if action == "block":
+        only_outsiders(site, found.author)
     if not decide(tx, action, found, operator(), now_ms(), address):
         fail(f"nothing is held as {held_id} any more", NO)
     site.store.wake_others(tx)

@@ -49,3 +49,14 @@ def both_made(store, tmp_path):
     built.quotation()
     yield built
     built.reader.close()
+
+
+@pytest.fixture
+def offered(tmp_path):
+    """A house whose quotation has an amount and lines, with a lead."""
+    house = House(tmp_path / "site", Zone.read(ZONE))
+    house.quotation(lines=[{"name": "Chair", "quantity": 20, "price": "6000"}], fields={"amount": "120000"})
+    house.announce("lead.created", title="desks", salesperson="a", actor="a", team="sales")
+    house.sent()
+    yield house
+    house.close()

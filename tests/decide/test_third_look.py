@@ -4,8 +4,7 @@ import pytest
 
 from gateway.store import held, records, suppressed
 from tests.decide.test_selling import record, told
-from tests.kit.house import HOSTS, ZONE, D, House
-from tests.kit.zone import Zone
+from tests.kit.house import HOSTS, D
 
 A, B, CHIA, WANG, BOSS = "a@example.com", "b@example.com", "chia@example.com", "wang@acme.example", "boss@acme.example"
 S, L, GATEWAY = f"s00001@{D}", f"l00001@{D}", f"gateway@{D}"
@@ -13,13 +12,8 @@ NOTE = "The lowest price we can go to is eighty per cent of what we offered them
 
 
 @pytest.fixture
-def made(tmp_path):
-    house = House(tmp_path / "site", Zone.read(ZONE))
-    house.quotation(lines=[{"name": "Chair", "quantity": 20, "price": "6000"}], fields={"amount": "120000"})
-    house.announce("lead.created", title="desks", salesperson="a", actor="a", team="sales")
-    house.sent()
-    yield house
-    house.close()
+def made(offered):
+    return offered
 
 
 def attached(text, name="terms.txt", kind="text/plain"):
