@@ -168,6 +168,7 @@ def test_a_no_to_what_is_confirmed_is_told_and_no_empty_message_is_posted(made):
     assert len(made.messages()) == before
     texts = {each.to: each.text for each in made.sent()}
     assert WANG in texts[A]
+    assert "您的回覆也會寄給客戶" not in texts[A]  # it answers nothing that stands in the thread
     assert "no longer open" in texts[WANG] or "已經不能" in texts[WANG]
 
 
