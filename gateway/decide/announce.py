@@ -258,7 +258,7 @@ def _check(tx: Transaction, desk: Desk, event: Event, folder: Path, problems: li
     elif stage and lead and stage not in rules.lead_stages:
         problems.append(Problem("fields.stage", stage, f"unknown stage; the stages are {', '.join(rules.lead_stages)}"))
     public = event.event == "message" or (subtype is not None and not subtype.internal)
-    if public and event.body and prints.quotes_note(tx, [event.body]):
+    if public and event.body and prints.quotes_note(tx, [event.body], files=True):
         problems.append(Problem("body", event.body[:200], "quotes an internal note, and outsiders would read it"))
     return _Checked(
         event, kind, subtype, record, _check_customer(desk, event, problems), _check_files(event, folder, problems)

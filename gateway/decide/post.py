@@ -95,7 +95,7 @@ def post(  # noqa: PLR0913 (a message has that many sides)
         ),
     )
     if subtype is NOTE:
-        prints.keep(tx, made, said.text)
+        prints.keep(tx, made, said.text, said.attachments)
     return Posted(record, made, message_id, changes)
 
 

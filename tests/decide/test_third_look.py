@@ -238,6 +238,19 @@ def test_a_note_in_a_field_of_what_is_attached_does_not_leave(made, text, name, 
     assert not [each for each in made.sent() if each.to == WANG]
 
 
+@pytest.mark.parametrize("name", ["prices.csv", "prices.txt", "prices.html", "mail.eml"])
+def test_what_is_pasted_from_a_file_of_a_note_is_held_and_the_file_attached_anew_is_not(made, name):
+    text = {"prices.html": f"<html><body><p>{NOTE}</p></body></html>", "mail.eml": f"Subject: a\r\n\r\n{NOTE}"}
+    file = attached(text.get(name, NOTE), name, "message/rfc822" if name.endswith("eml") else "text/plain")
+    made.take(file.replace(f"To: {S}".encode(), f"To: s00001-note@{D}".encode()), f"s00001-note@{D}", peer="192.0.2.1",
+              return_path=A)  # fmt: skip
+    made.write(A, S, f"Dear Mr. Wang,\r\n{NOTE}\r\nRegards")
+    assert [each.cause for each in made.held()] == ["quotes a note"]
+    made.write(WANG, S, f"We read: {NOTE}")
+    made.take(file.replace(b"terms@x", b"anew@x"), S, peer="192.0.2.1", return_path=A)
+    assert len(made.held()) == 1
+
+
 @pytest.mark.parametrize("who", [B, WANG])
 @pytest.mark.parametrize(
     "subject", ["Automatic reply: [S00001] chairs", "自動回覆：[S00001] chairs", "Out of Office: chairs"]

@@ -68,7 +68,7 @@ MUTANTS = (
     Mutant("gateway/decide/serve.py", '    if incoming.arrival.door != FOLDER and len(incoming.mail.header.all("received")) > HOPS_MAX:', "    if False:", "mail that goes round in circles is held", (LOOPS,)),
     Mutant("gateway/decide/quoted.py", '        return replace(said, details=replace(said.details, inside="it quotes an internal note"))', "        return said", "a quote posted where nobody outside hears never leaves later", (STAY,)),
     Mutant("gateway/decide/quoted.py", "bool(where.record.customer.emails) or any(follower.outsider", "any(follower.outsider", "a customer may come to hear", (STAY,)),
-    Mutant("gateway/decide/quoted.py", "    texts = [said.text, *files, *(text for each in said.attachments for text in _texts_in(each, mails))]", "    texts = [said.text]", "a note in an attachment is seen", (STAY,)),
+    Mutant("gateway/decide/quoted.py", "    texts = [*names, *(text for each in said.attachments for text in texts_in(each, mails))]", "    texts = names", "a note in an attachment is seen", (STAY,)),
     Mutant("gateway/decide/quoted.py", "    decided = incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE", "    decided = incoming.recipient.released", "who released for another cause did not decide about a note", (STAY,)),
     Mutant("gateway/decide/machine.py", "        replace(incoming, automatic=REPEATS)\n", "        incoming\n", "a machine without fields is recognised", (LOOPS,)),
     Mutant("gateway/decide/machine.py", "    if AMBIGUOUS in incoming.mail.defects and incoming.arrival.door != FOLDER:", "    if False:", "what can be read in two ways commands nothing", ("tests/decide/test_command_rows.py", "tests/decide/test_reply_rows.py", ROWS)),

@@ -1,0 +1,40 @@
+"""The texts in an attachment: of the file, of the mails in it and of what they attach, whatever type it says to be."""
+
+import re
+from collections.abc import Iterator
+
+from gateway.mail.charset import decode_text, decode_words, is_utf_16
+from gateway.mail.html import html_to_text
+from gateway.mail.parse import Attachment, parse
+
+_TEXTS_MAX = 1_000_000  # octets of an attached text that are looked at
+_LOOKED_MAX = 2_000_000  # octets of an attached mail
+_DEPTH_MAX = 5  # mails in mails
+_MAILS_MAX = 100  # of a mailbox
+_FIELDS = rb"(?:[A-Za-z-]{2,60}:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){2}"
+_MAIL = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,20}(?:From [^\r\n]{1,200}\r?\n)?" + _FIELDS)
+_MBOX = re.compile(rb"(?:\A|\r?\n)From [^\r\n]{1,200}\r?\n")
+_MARKUP = re.compile(r"<(?:!doctype|html|head|body|div|p|table|span|br)\b", re.IGNORECASE)
+
+
+def texts_in(attachment: Attachment, ids: list[str], depth: int = 0) -> Iterator[str]:
+    """Give the texts in an attachment; add the Message-IDs of the mails in it to `ids`."""
+    content = attachment.content[:_LOOKED_MAX]
+    mails = _mails_in(content) if attachment.media_type != "message/rfc822" else [content]
+    for mail in (parse(each) for each in mails):
+        ids.append(mail.message_id)
+        yield mail.text
+        yield "\n".join(decode_words(body) for _, body in mail.header.fields)
+        for each in mail.attachments if depth < _DEPTH_MAX else ():
+            yield from texts_in(each, ids, depth + 1)
+    # What looks like a mail may be a list of terms, a calendar or a card.
+    if attachment.media_type.startswith("text/") or b"\0" not in content or is_utf_16(content):
+        text = decode_text(content[:_TEXTS_MAX], "")[0]
+        yield html_to_text(text) if _MARKUP.search(text[:20_000]) else text
+
+
+def _mails_in(content: bytes) -> list[bytes]:
+    """Return the mails of a file that holds one, or a mailbox of some; [] if it holds none."""
+    if not _MAIL.match(content[:2000]):
+        return []
+    return _MBOX.split(content.removeprefix(b"\xef\xbb\xbf"), _MAILS_MAX)[:_MAILS_MAX]
