@@ -7,14 +7,17 @@ together with it is asked for apart at the next connection, and again, until it 
 mails than before ended the connection, `Narrowed` does: the next one may come at once.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gateway.imap import Broken, Mailbox, Refused
 from gateway.mail.imap import Listed
 
 STRIKES_MAX = 2  # connections that a mail may end, alone, while the server gives others
+_OCTETS_STRIKES_MAX = 5  # … by its octets, which take long where there are many
 _UNPROVED_MAX = 5  # … while there is no other to ask for
+_OTHERS_MAX = 5  # mails that are asked for to see that a server gives any
 _ENDS_MAX = 24  # connections that may end one after the other while fewer and fewer mails are asked for
 
 
@@ -37,6 +40,9 @@ class Suspects:
         self._most = 0  # how many are asked for together, 0 for all
         self._ends = 0  # connections that ended since anything was given
         self._strikes: Counter[int] = Counter()
+        self._why = ""  # a connection ended at octets
+        self._turn = 0  # how many others were asked for
+        self._given = 0  # the last mail that was given
 
     def of(self, uid_validity: int) -> "Suspects":
         """Return this, without what was known where the folder was numbered anew."""
@@ -84,14 +90,46 @@ class Suspects:
                 raise Narrowed(str(broken)) from None
             raise
         self._told |= {uid: found.get(uid) for uid in some}
+        self._given = answer[-1].uid if answer else self._given
 
     async def _gives_others(self, box: Mailbox, uid: int, items: str) -> bool:
         """Whether the server gives another mail of the folder: then it is the mail that is bad, and not the server."""
         others = [each for each in await box.uids("ALL") if each != uid and each not in self.bad]
-        return bool(others) and bool(await box.listed(others[-1:], items))
+        for _ in others[:_OTHERS_MAX]:
+            other = self._given if self._given in others else others[-1 - self._turn % len(others)]
+            self._given = 0
+            self._turn += 1  # this one may be bad as well: another is asked for, the next time
+            with contextlib.suppress(Refused):
+                answer = await box.listed([other], items)
+                if any(each.size or each.octets is not None for each in answer):
+                    self._given = other
+                    return True
+        return False
 
     def struck(self, uid: int, why: str, most: int = STRIKES_MAX) -> None:
         """Note that a connection ended at one mail; at the last of `most` times it is bad."""
         self._strikes[uid] += 1
         if self._strikes[uid] >= most:
             self.bad[uid] = why
+
+    # ---- octets, which no answer to `listed` holds
+
+    def suspected(self, uid: int) -> bool:
+        """Whether a connection ended at a mail, alone or among others: it is asked for alone."""
+        return self._strikes[uid] > 0
+
+    def ended(self, uids: Iterable[int], why: str) -> None:
+        """Note that a connection ended, or a command was refused, where the octets of some mails were asked for."""
+        self._strikes.update(uids)
+        self._why = why
+
+    def cleared(self, uids: Iterable[int]) -> None:
+        """Note that the octets of mails were given."""
+        for uid in uids:
+            self._strikes.pop(uid, None)
+
+    async def blamed(self, box: Mailbox, uid: int, items: str) -> str:
+        """Return why a mail is bad; "" if it is not, or the server gives no other mail's `items` either."""
+        if self._strikes[uid] >= _OCTETS_STRIKES_MAX and await self._gives_others(box, uid, items):
+            self.bad.setdefault(uid, self._why)
+        return self.bad.get(uid, "")

@@ -14,8 +14,7 @@ told, and again when it goes on.
 import asyncio
 import contextlib
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
 
@@ -39,7 +38,6 @@ _BATCH = 50  # mails that share a commit
 _TOGETHER = 8 * 1024 * 1024  # octets of mails in memory at once
 _SMALL = 256 * 1024  # octets up to which mails are fetched many at a time
 _MOVED = 500  # mails that are moved by one command
-_STRIKES_MAX = 5  # times a mail may end a connection before it counts as bad
 NO_ENVELOPE = ""  # the recipient of a mail that names no address of ours
 
 
@@ -69,10 +67,8 @@ class Fetcher:
         self._account = account_of(site.settings, door)
         self.name = self._account.fetched(door.folder)
         self._condition = Condition(store, self.name, "fetch", tell)
-        self._strikes: Counter[int] = Counter()  # how often a mail ended a connection, by UID
         self._suspects = Suspects(proof=True)
         self._put_aside: set[int] = set()  # bad mails that were to be moved away: a server may hang up at that, too
-        self._why = ""  # the last connection was ended
         self._stays = ""  # why what was kept cannot be moved away
         self._most = site.settings.max_size
 
@@ -138,7 +134,7 @@ class Fetcher:
         # What the server leaves out of its answer is there none the less.
         found = [told.get(uid) or Listed(uid) for uid in new]
         waiting = len(found)
-        for group in _grouped(found, self._strikes):
+        for group in _grouped(found, self._suspects):
             fetched = await self._taken(box, group)
             bad = [each for each in fetched if each.octets is None]
             for each in bad:
@@ -158,24 +154,19 @@ class Fetcher:
         try:
             fetched = await self._fetch(box, group)
         except (Broken, Refused) as error:
-            self._why = str(error)
-            self._strikes.update(each.uid for each in group)
+            self._suspects.ended([each.uid for each in group], str(error))
             raise
-        for each in group:
-            self._strikes.pop(each.uid, None)
+        self._suspects.cleared(each.uid for each in group)
         return fetched
 
     async def _fetch(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
         """Return a group of mails; small ones by one command, a large or a suspected one in parts."""
         first = group[0]
-        if first.uid in self._suspects.bad:
-            return [Fetched(first.uid, None, self._suspects.bad[first.uid])]
-        struck = self._strikes[first.uid] >= _STRIKES_MAX and await self._gives_others(box, first.uid)
         if first.size > self._most:
             return [Fetched(first.uid, None, f"it has {first.size} octets, more than the {self._most} that are taken")]
-        if struck:
-            return [Fetched(first.uid, None, self._why)]
-        if len(group) == 1 and (first.size > _SMALL or not first.size or self._strikes[first.uid]):
+        if why := await self._suspects.blamed(box, first.uid, _BEGINNING):
+            return [Fetched(first.uid, None, why)]
+        if len(group) == 1 and (first.size > _SMALL or not first.size or self._suspects.suspected(first.uid)):
             return await self._in_parts(box, first.uid)
         listed = await box.listed([each.uid for each in group], _WHOLE)
         found = {each.uid: each.octets for each in listed if each.octets is not None}
@@ -184,12 +175,6 @@ class Fetcher:
         for uid in left_out:
             fetched += await self._in_parts(box, uid)
         return fetched
-
-    async def _gives_others(self, box: Mailbox, uid: int) -> bool:
-        """Whether the server gives the mail after this one: then it is the mail that is bad, and not the server."""
-        bad = self._suspects.bad
-        others = [each for each in await box.uids(f"UID {uid + 1}:*") if each > uid and each not in bad][:1]
-        return any(each.octets is not None for each in await box.listed(others, _BEGINNING))
 
     async def _in_parts(self, box: Mailbox, uid: int) -> list[Fetched]:
         """Return one mail; nothing if it has gone, which was somebody's own decision. Raises Refused otherwise."""
@@ -249,14 +234,14 @@ _WHOLE = "UID BODY.PEEK[]"
 _BEGINNING = "UID BODY.PEEK[]<0.1000>"
 
 
-def _grouped(found: Sequence[Listed], strikes: Mapping[int, int]) -> list[list[Listed]]:
+def _grouped(found: Sequence[Listed], suspects: Suspects) -> list[list[Listed]]:
     """Return mails in groups that fit together, in their order; a large or a suspected one is alone."""
     groups: list[list[Listed]] = []
     octets = 0
     for each in found:
         last = groups[-1] if groups else []
         full = not last or len(last) >= _BATCH or octets + each.size > _TOGETHER
-        alone = [one for one in (each, *last[-1:]) if one.size > _SMALL or not one.size or strikes.get(one.uid)]
+        alone = [one for one in (each, *last[-1:]) if one.size > _SMALL or not one.size or suspects.suspected(one.uid)]
         if full or alone:
             groups.append([])
             octets = 0

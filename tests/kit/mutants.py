@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant("gateway/decide/authenticate.py", "if leaves_out(mail.header, domains, name))", "if False)", "a field that no signature covers names no record", ("tests/decide/test_proof.py",)),
     Mutant("gateway/decide/held.py", "    if person is None or not identity.authenticated:", "    if person is None:", "who decides about held mail has proved who they are", (HELD,)),
     Mutant("gateway/decide/held.py", "    if not may_decide(tx, person, found):", "    if False:", "who decides about held mail has the right", (HELD,)),
-    Mutant("gateway/decide/quoted.py", "prints.quotes_note(tx, texts) or messages.any_note(tx, mails)", "prints.quotes_note(tx, texts)", "the mail of a short note is seen", (STAY,)),
+    Mutant("gateway/decide/quoted.py", "return found or messages.any_note(tx, mails)", "return found", "the mail of a short note is seen", (STAY,)),
     Mutant("gateway/decide/intake.py", "    if incoming.note or (", "    if (", "an answer to a note creates nothing", (STAY,)),
     Mutant("gateway/decide/intake.py", "asks_note(given) or prints", "prints", "what is written as a note creates nothing", (STAY,)),
     Mutant("gateway/decide/intake.py", "    if identity.authenticated:\n        subject =", "    if True:\n        subject =", "nobody unproved is answered with a refusal", (BACK,)),
