@@ -25,14 +25,16 @@ _GOOD_S = 60.0  # a connection that lasted so long was a good one
 class Condition:
     """How an account is, as `status` shows it; people are told when it stands still, and when it goes on."""
 
-    def __init__(self, store: Store, name: str, purpose: str, tell: Tell) -> None:
-        """`purpose` is fetch or file.
+    def __init__(self, store: Store, name: str, purpose: str, tell: Tell, beside: str = "") -> None:
+        """`purpose` is fetch, file or watch.
 
         `tell` gets the account's name, what is wrong, "" for nothing any more, and with which mail, "" for all.
+        Where something is wrong with the account `beside`, that is told, and not this.
         """
         self._store = store
         self._purpose = purpose
         self._tell = tell
+        self._beside = beside
         self.name = name
 
     def begin(self) -> None:
@@ -44,7 +46,7 @@ class Condition:
         """Note what is wrong."""
         with self._store.write() as tx:
             mailboxes.begin(tx, self.name, self._purpose, now_ms())
-            if mailboxes.went_wrong(tx, self.name, error, now_ms(), PATIENCE_MS):
+            if mailboxes.went_wrong(tx, self.name, error, now_ms(), PATIENCE_MS, self._beside):
                 self._tell(tx, self.name, error, "")
 
     def left_out(self, mail: str, why: str) -> None:

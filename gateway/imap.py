@@ -75,6 +75,11 @@ class Account:
         """What filing into it is called there."""
         return f"{self.name} folders"
 
+    @property
+    def watched(self) -> str:
+        """What looking into the folders in which people act is called there."""
+        return f"{self.name} watch"
+
 
 @dataclass(slots=True)
 class Mailbox:
@@ -320,9 +325,9 @@ def filing_accounts(settings: Settings) -> dict[str, Account]:
 
 
 def attended(settings: Settings) -> set[str]:
-    """Return what every account of gateway.yaml is attended to as: from whose folder is fetched, who is filed into."""
+    """Return what every account of gateway.yaml is attended to as: which is fetched from, filed into, watched."""
     doors = {account_of(settings, door).fetched(door.folder) for door in settings.imap}
-    return doors | {account.filed for account in filing_accounts(settings).values()}
+    return doors | {name for each in filing_accounts(settings).values() for name in (each.filed, each.watched)}
 
 
 async def connect(account: Account) -> Mailbox:

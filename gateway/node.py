@@ -190,7 +190,7 @@ class Node:
             for door in site.settings.imap
         ]
         watchers = [
-            Watcher(store, site, self._addresses, key, account, arrived)
+            Watcher(store, site, self._addresses, key, account, arrived, self._tell_account)
             for key, account in filing_accounts(site.settings).items()
         ]
         return [*fetchers, *watchers]

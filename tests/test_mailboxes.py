@@ -137,7 +137,7 @@ def test_mail_of_the_catch_all_is_fetched_placed_and_moved(office, server):
     assert {each["cause"] for each in held} == {"not authenticated", "no envelope"}
     assert next(each for each in held if each["cause"] == "not authenticated")["record"] == ref
     health = office.node.json("status")["mailboxes"]
-    assert {each["purpose"] for each in health} == {"fetch", "file"}
+    assert {each["purpose"] for each in health} == {"fetch", "file", "watch"}
     assert all(not each["error"] for each in health)
 
 

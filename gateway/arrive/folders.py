@@ -17,7 +17,7 @@ from email.utils import formatdate
 
 from gateway import maillog
 from gateway.alias import Addresses
-from gateway.attend import attend
+from gateway.attend import Condition, Tell, attend
 from gateway.config import ARCHIVE
 from gateway.folder import LOST, OWN, STAGES, WON, is_card, of_record, record_in, stage_in
 from gateway.imap import Account, Broken, Mailbox, Refused, connect
@@ -38,6 +38,7 @@ from gateway.worker import now_ms
 LOOK_S = 3.0
 _HEADER = "UID FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 _UNSAID = {"\\Draft", "\\Deleted"}  # what somebody has not said yet, or has thrown away
+_NOTE_MS = 30_000  # how often it is noted that all is well
 _AT_ONCE = 200  # mails whose headers are asked for at once
 _MOVED = "moved to the folder / 移到資料夾"
 
@@ -46,27 +47,37 @@ class Watcher:
     """Watches one account until it is stopped."""
 
     def __init__(
-        self, store: Store, site: Site, addresses: Addresses, key: str, account: Account, arrived: Callable[[], None]
-    ) -> None:
-        """`key` is a person's, or the archive's; `arrived` is called, in any thread, after each commit."""
+        self, store: Store, site: Site, addresses: Addresses, key: str, account: Account,
+        arrived: Callable[[], None], tell: Tell,
+    ) -> None:  # fmt: skip
+        """`key` is a person's, or the archive's; `arrived` is called, in any thread, after each commit.
+
+        `tell` tells people that it stands still where filing into the same account does not.
+        """
         self._store = store
         self._site = site
         self._addresses = addresses
         self._key = key
         self._account = account
         self._arrived = arrived
+        self._condition = Condition(store, account.watched, "watch", tell, account.filed)
         self._suspects: defaultdict[str, Suspects] = defaultdict(Suspects)  # by folder
         self._pattern = "*" if key == ARCHIVE else f"{OWN}*"
 
     async def run(self) -> None:
-        """Watch for ever. That it stands still is told by who files into the account."""
-        await attend(self._store, f"{self._account.name} watch", self._connected, lambda _why: None)
+        """Watch for ever."""
+        await attend(self._store, self._condition.name, self._connected, self._condition.wrong)
 
     async def _connected(self) -> None:
+        await asyncio.to_thread(self._condition.begin)
         box = await connect(self._account)
+        noted = 0
         try:
             while True:
                 await self._look(box)
+                if now_ms() - noted > _NOTE_MS:
+                    await asyncio.to_thread(self._condition.well)
+                    noted = now_ms()
                 await asyncio.sleep(LOOK_S)
         finally:
             await box.close()

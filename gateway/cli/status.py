@@ -48,7 +48,7 @@ def _account(each: Health) -> dict[str, Any]:
 
 
 def _line(each: Health) -> str:
-    what = {"fetch": "fetched", "file": "filed"}[each.purpose]
+    what = {"fetch": "fetched", "file": "filed", "watch": "looked into"}[each.purpose]
     room = f", {each.quota_used} of {each.quota_limit} KiB used" if each.quota_limit else ""
     wrong = f"; {each.error}" if each.error else ""
     return f"{each.name}: {what} {(now_ms() - each.ok_at) // 1000} s ago, {each.waiting} waiting{room}{wrong}"

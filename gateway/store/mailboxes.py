@@ -93,10 +93,12 @@ def went_well(tx: Transaction, name: str, now: int, waiting: int) -> bool:
     return bool(was_told)
 
 
-def went_wrong(tx: Transaction, name: str, error: str, now: int, patience: int) -> bool:
-    """Note what is wrong with an account; True if it now stands still for `patience` ms, once."""
+def went_wrong(tx: Transaction, name: str, error: str, now: int, patience: int, beside: str = "") -> bool:
+    """Note what is wrong with an account; True if it stands still for `patience` ms, once, and `beside` does not."""
     tx.execute(sa.update(mailbox).where(mailbox.c.name == name).values(error=error[:500], error_at=now))
-    still = sa.and_(mailbox.c.name == name, mailbox.c.ok_at <= now - patience, mailbox.c.told.is_(False))
+    other = mailbox.alias()
+    ails = sa.exists().where(other.c.name == beside, other.c.error != "")
+    still = sa.and_(mailbox.c.name == name, mailbox.c.ok_at <= now - patience, mailbox.c.told.is_(False), ~ails)
     return tx.execute(sa.update(mailbox).where(still).values(told=True)).rowcount == 1
 
 

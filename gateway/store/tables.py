@@ -321,7 +321,7 @@ blocked = Table(
 mailbox = Table(
     "mailbox", metadata,
     Column("name", String(400), primary_key=True),  # account and folder; of a filing account, the account
-    Column("purpose", String(16), nullable=False),  # fetch, file
+    Column("purpose", String(16), nullable=False),  # fetch, file, watch
     Column("uid_validity", BigInteger, nullable=False, server_default="0"),
     Column("uid", BigInteger, nullable=False, server_default="0"),  # the last that was taken in
     Column("bad", JSON, nullable=False, server_default="[]"),  # UIDs up to there that could not be

@@ -164,7 +164,7 @@ def looks(folder: Path, folders: int, mails: int) -> Figures:
             return (time.perf_counter() - began) * 1000
 
         async def measure() -> Figures:
-            watcher = Watcher(house.store, house.site, house.addresses, "chia", account, lambda: None)
+            watcher = Watcher(house.store, house.site, house.addresses, "chia", account, lambda: None, lambda *_: None)
             box = await connect(account)
             first = await look(watcher, box)
             idle = [await look(watcher, box) for _ in range(7)]

@@ -241,7 +241,7 @@ async def _run(folder: Path, kind: Kind, key: str, come: Coming | None, seconds:
     else:
         _end_when_looked()
         account = filing_accounts(loaded.settings)[key]
-        runs = Watcher(store, loaded, addresses, key, account, lambda: None).run()
+        runs = Watcher(store, loaded, addresses, key, account, lambda: None, lambda *_: None).run()
     async with asyncio.timeout(seconds):
         await runs
 

@@ -22,6 +22,16 @@ def test_that_an_account_stands_still_is_told_once_and_again_when_it_goes_on(sto
         assert (health.error, health.waiting, health.quota_used, health.quota_limit) == ("", 0, 7, 10)
 
 
+def test_that_only_looking_into_an_account_stands_still_is_told_and_not_beside_filing_into_it(store):
+    with store.write() as tx:
+        mailboxes.begin(tx, "x folders", "file", 0)
+        mailboxes.begin(tx, "x watch", "watch", 0)
+        mailboxes.went_wrong(tx, "x folders", "away", MINUTE, PATIENCE)
+        assert mailboxes.went_wrong(tx, "x watch", "away", 16 * MINUTE, PATIENCE, "x folders") is False
+        mailboxes.went_well(tx, "x folders", 17 * MINUTE, 0)
+        assert mailboxes.went_wrong(tx, "x watch", "away", 18 * MINUTE, PATIENCE, "x folders") is True
+
+
 def test_progress_is_of_one_numbering_and_nothing_is_known_of_another_account(store):
     with store.write() as tx:
         mailboxes.begin(tx, "x", "fetch", 0)
