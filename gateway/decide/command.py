@@ -43,7 +43,7 @@ from gateway.records.commands import (
 )  # fmt: skip
 from gateway.records.lifecycle import Problem
 from gateway.records.record import CUSTOMER
-from gateway.store import messages, notices
+from gateway.store import audit, messages, notices
 from gateway.store.arrivals import FOLDER, Settled
 from gateway.store.followers import standing_choices
 from gateway.store.messages import Author
@@ -392,6 +392,8 @@ def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person)
         return Settled("done", "mistake", f"{done.given} cannot be done; nothing was")
     if chosen:
         _answer(tx, incoming, None, "done", {"done": [list(each) for each in done]})
+    for each in asked:
+        audit.append(tx, person.key, each, "", incoming.now, arguments=[], how=how)
     if asked or not chosen:
         answer(tx, incoming, asked or [HELP.name], None)
     return Settled("done", "command", f"answered {', '.join(asked) or HELP.name}")

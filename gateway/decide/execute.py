@@ -106,10 +106,9 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
     if command is None:
         return unknown(given, lambda each: commands.fits(each, record, desk.site.rules.kinds))
     done = ((command.name, " ".join(given.arguments) if command is not commands.NOTE else ""),)
-    if command is commands.NOTE:
-        return Executed(record, done, final=_NOTE_TOLD)
-    if command.asks:
-        return Executed(record, done)
+    if command is commands.NOTE or command.asks:
+        _keep_word(tx, record, command, () if command is commands.NOTE else given.arguments, giver, now)
+        return Executed(record, done, final=_NOTE_TOLD if command is commands.NOTE else "")
     possible = _possible(desk, record)
     if not commands.is_for(command, record.kind):
         return Mistake(given.line, possible, Problem("not for a {}", (record.kind,)))
@@ -126,9 +125,16 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
     made = _do(tx, desk, record, command, given.arguments, giver, now)
     if isinstance(made, Mistake):
         return replace(made.on(line), nearest=made.nearest or (possible if command.event else ()))
-    data = {"arguments": list(given.arguments), "how": giver.how}
-    audit.append(tx, giver.author.who or giver.author.email, command.name, record.ref, now, **data)
+    _keep_word(tx, record, command, given.arguments, giver, now)
     return replace(made, done=made.done or done)
+
+
+def _keep_word(
+    tx: Transaction, record: Record, command: commands.Command, arguments: Sequence[str], giver: Giver, now: int
+) -> None:  # fmt: skip
+    """Write a command into the audit log."""
+    who = giver.author.who or giver.author.email
+    audit.append(tx, who, command.name, record.ref, now, arguments=list(arguments), how=giver.how)
 
 
 def _possible(desk: Desk, record: Record) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.store import held, records, suppressed
+from gateway.store import audit, held, records, suppressed
 from tests.decide.test_selling import record, told
-from tests.kit.house import HOSTS, D
+from tests.kit.house import HOSTS, ROOT, D
 
 A, B, CHIA, WANG, BOSS = "a@example.com", "b@example.com", "chia@example.com", "wang@acme.example", "boss@acme.example"
 S, L, GATEWAY = f"s00001@{D}", f"l00001@{D}", f"gateway@{D}"
@@ -349,3 +349,36 @@ def test_a_text_beside_a_command_goes_to_who_followed_and_not_to_who_follows_by_
     if not cc:
         made.write(A, S, "and later")
         assert WANG in [each.to for each in made.sent() if "and later" in each.text]
+
+
+@pytest.mark.parametrize(
+    ("line", "right", "other"),
+    [("/階段 qualifyed", "/階段 qualified", "/stage"), ("/stage qualifyed", "/stage qualified", "/階段"),
+     ("/確忍", "/確認", "/confirm"), ("/confrim", "/confirm", "/確認")],
+)  # fmt: skip
+def test_what_is_offered_is_in_the_language_the_command_was_written_in(made, line, right, other):
+    made.write(A, L if "q" in line else S, line)
+    (answer,) = told(made, A, "transcript")
+    assert right in answer.text
+    assert other not in answer.text
+
+
+def test_a_transcript_says_in_its_readers_language_what_was_done(make):
+    people = (ROOT / "templates" / "site" / "people.yaml").read_text("utf-8")
+    house = make(people=people.replace("email: b@example.com", "email: b@example.com\n    language: en"))
+    for who, line, said in ((A, "/set total 12000", "/設定 total 12000"), (B, "/設定 總計 13000", "/set 總計 13000")):
+        house.write(who, S, line)
+        (answer,) = told(house, who, "transcript")
+        assert said in answer.text
+
+
+@pytest.mark.parametrize(
+    ("to", "text", "what"),
+    [(S, f"/note\r\n{NOTE}", "note"), (S, "/history", "history"), (S, "/why", "why"),
+     (f"s00001-show@{D}", "", "show"), (GATEWAY, "/list", "list"), (GATEWAY, "/help", "help")],
+)  # fmt: skip
+def test_what_changes_nothing_is_in_the_audit_log_too_without_its_text(made, to, text, what):
+    made.write(A, to, text)
+    assert [each for _, each, _ in made.audited()] == [what]
+    with made.store.read() as tx:
+        assert all(NOTE not in str(each) for each in audit.listed(tx))
