@@ -16,6 +16,7 @@ from gateway.notify.compose import Envelope, Part, header, shared_body, shared_f
 from gateway.notify.context import said_of, shown_change, subject_of
 from gateway.notify.render import Renderer, Value
 from gateway.people import Person
+from gateway.records.commands import in_chinese
 from gateway.records.kinds import NOTE, Kinds
 from gateway.records.lifecycle import Change
 from gateway.records.record import Record
@@ -176,7 +177,9 @@ def _context(
         changes = [Change(*change) for change in each.data.get("changes", ())]
         data["warning"] = words(str(each.data.get("warning", "")))
         data["changes"] = [shown_change(site, renderer, language, change) for change in changes]
-        data["nearest"] = [_with_words(words, str(near)) for near in each.data.get("nearest", ())]
+        nearest = [_with_words(words, str(near)) for near in each.data.get("nearest", ())]
+        data["nearest"] = [*map(in_chinese, nearest)] if _in_chinese(each) else [*nearest]
+        data["done"] = [_done(language, *map(str, done)) for done in each.data.get("done", ())]
         data |= _mistake(addresses, kinds, words, language, each, record)
         done = data["what"] in ("created", "done")
         data["buttons"] = _buttons(site, addresses, words, record, person) if done else []
@@ -193,6 +196,19 @@ def _context(
         "customer": False,
         **data,
     }
+
+
+def _in_chinese(each: Notice) -> bool:
+    """Whether a command that was mistaken was written in Chinese: so is what is offered."""
+    return not str(each.data.get("given", "")).partition(" ")[0].isascii()
+
+
+def _done(language: str, name: str, arguments: str) -> Value:
+    """Return a command that was carried out: its name, what stood behind it, and its line in a reader's language."""
+    said = [f"/{name}", *filter(None, [arguments])]
+    if language.startswith("zh"):  # behind an undo stand the lines that are undone
+        said = [", ".join(map(in_chinese, each.split(", "))) for each in said]
+    return [name, arguments, " ".join(said)]
 
 
 def _with_words(words: Callable[[str], str], command: str) -> str:
@@ -221,12 +237,15 @@ def _mistake(
 ) -> dict[str, Value]:  # fmt: skip
     """Return what was wrong with a command, and the mails that would have worked, ready to send back."""
     problem = words(str(each.data.get("problem", "")))
+    chinese = _in_chinese(each)
     to = str(addresses.alias(record.ref, _inside(each)) if record else addresses.word("gateway"))
     subject = subject_of(record, answers=True) if record else "Replygate"
     offers: list[Value] = []
     for body in each.data.get("instead", ()):
-        command, _, rest = body.partition("\n\n")
-        whole = buttons.link(to, subject, body)
+        command, blank, rest = body.partition("\n\n")
+        if chinese:
+            command = "\n".join(map(in_chinese, command.split("\n")))
+        whole = buttons.link(to, subject, f"{command}{blank}{rest}")
         link = whole if len(whole) <= _LINK_MAX else buttons.link(to, subject, command)
         offers.append({"link": link, "text": command, "cut": bool(rest) and link != whole, "address": to})
     made = [{"ref": ref, "alias": str(addresses.alias(ref))} for ref in each.data.get("made", ())]

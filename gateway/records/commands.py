@@ -117,6 +117,13 @@ def named(word: str) -> Command | None:
     return _BY_WORD.get(word.strip().lstrip("/").lower().translate(_SAME))
 
 
+def in_chinese(line: str) -> str:
+    """Return the line of a command with its Chinese word; any other line as it stands."""
+    word, blank, rest = line.partition(" ")
+    command = BY_NAME.get(word.removeprefix("/")) if word.startswith("/") else None
+    return f"/{command.chinese}{blank}{rest}" if command else line
+
+
 def is_for(command: Command, kind: str) -> bool:
     """Whether a command is for records of this kind at all; a team's thread takes those about followers only."""
     if kind == TEAM_KIND:
