@@ -20,6 +20,7 @@ from typing import Literal
 
 from gateway.config import Checks, parse_listen
 from gateway.mail.address import without_unseen
+from gateway.mail.attached import attached_in
 from gateway.mail.parse import Attachment
 from gateway.store.arrivals import Arrival
 
@@ -30,11 +31,13 @@ _CHUNK = 128 * 1024
 _ANSWER_MAX = 256 * 1024
 # Names whose programs run what stands in them, whatever the mail calls it.
 _RUNS = frozenset({
-    "ade", "adp", "app", "appx", "bat", "chm", "cmd", "com", "cpl", "diagcab", "dll", "dmg", "docm", "dotm", "exe",
-    "gadget", "hlp", "hta", "img", "inf", "ins", "iso", "isp", "jar", "jnlp", "js", "jse", "lib", "lnk", "mde",
-    "msc", "msi", "msix", "msp", "mst", "nsh", "osd", "pif", "potm", "ppam", "ppsm", "pptm", "ps1", "ps1xml",
-    "ps2", "psc1", "reg", "scf", "scr", "sct", "settingcontent-ms", "shb", "sys", "url", "vb", "vbe", "vbs", "vhd",
-    "vhdx", "vxd", "wsc", "wsf", "wsh", "xlam", "xll", "xlsm", "xltm", "xnk",
+    "ade", "adp", "apk", "app", "application", "appref-ms", "appx", "appxbundle", "bas", "bat", "chm", "cmd", "com",
+    "command", "cpl", "desktop", "diagcab", "dll", "dmg", "docm", "dotm", "exe", "gadget", "hlp", "hta", "img", "inf",
+    "ins", "iso", "isp", "jar", "jnlp", "js", "jse", "lib", "library-ms", "lnk", "mde", "msc", "msi", "msix",
+    "msixbundle", "msp", "mst", "nsh", "osd", "pif", "potm", "ppam", "ppsm", "pptm", "ps1", "ps1xml", "ps2", "psc1",
+    "py", "pyw", "rdp", "reg", "scf", "scr", "sct", "search-ms", "searchconnector-ms", "settingcontent-ms", "sh",
+    "shb", "sys", "url", "vb", "vbe", "vbs", "vhd", "vhdx", "vxd", "ws", "wsc", "wsf", "wsh", "xbap", "xla", "xlam",
+    "xll", "xlsm", "xltm", "xnk",
 })  # fmt: skip
 _BEGINS = ((b"MZ", "a Windows program"), (b"\x7fELF", "a Linux program"), (b"#!", "a script"),
            (b"\xca\xfe\xba\xbe", "a program"), (b"\xcf\xfa\xed\xfe", "a macOS program"))  # fmt: skip
@@ -66,7 +69,11 @@ class Inspection:
 
 
 def what_runs(attachment: Attachment) -> str:
-    """Return what kind of program an attachment is, or ""."""
+    """Return what kind of program an attachment is, or one that a mail in it holds; or ""."""
+    return next(filter(None, map(_runs, [attachment, *attached_in(attachment)])), "")
+
+
+def _runs(attachment: Attachment) -> str:
     name = without_unseen(attachment.name).rstrip(". ").lower()
     if "." in name and name.rpartition(".")[2] in _RUNS:
         return f".{name.rpartition('.')[2]}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gateway.mail.charset import decode_text, decode_words, is_utf_16
 from gateway.mail.html import html_to_text
-from gateway.mail.parse import Attachment, parse
+from gateway.mail.parse import Attachment, parse, read_texts
 
 _TEXTS_MAX = 1_000_000  # octets of an attached text that are looked at
 _LOOKED_MAX = 2_000_000  # octets of an attached mail
@@ -14,6 +14,7 @@ _MAILS_MAX = 100  # of a mailbox
 _FIELDS = rb"(?:[A-Za-z-]{2,60}:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){2}"
 _MAIL = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,20}(?:From [^\r\n]{1,200}\r?\n)?" + _FIELDS)
 _MBOX = re.compile(rb"(?:\A|\r?\n)From [^\r\n]{1,200}\r?\n")
+_TAG = re.compile(r"<[^<>]{0,2000}>")
 _MARKUP = re.compile(r"<(?:!doctype|html|head|body|div|p|table|span|br)\b", re.IGNORECASE)
 
 
@@ -21,16 +22,35 @@ def texts_in(attachment: Attachment, ids: list[str], depth: int = 0) -> Iterator
     """Give the texts in an attachment; add the Message-IDs of the mails in it to `ids`."""
     content = attachment.content[:_LOOKED_MAX]
     mails = _mails_in(content) if attachment.media_type != "message/rfc822" else [content]
-    for mail in (parse(each) for each in mails):
+    for mail_octets in mails:
+        mail = parse(mail_octets)
         ids.append(mail.message_id)
         yield mail.text
         yield "\n".join(decode_words(body) for _, body in mail.header.fields)
+        for text in read_texts(mail_octets):
+            yield from _shown_or_not(text)
         for each in mail.attachments if depth < _DEPTH_MAX else ():
             yield from texts_in(each, ids, depth + 1)
     # What looks like a mail may be a list of terms, a calendar or a card.
     if attachment.media_type.startswith("text/") or b"\0" not in content or is_utf_16(content):
-        text = decode_text(content[:_TEXTS_MAX], "")[0]
-        yield html_to_text(text) if _MARKUP.search(text[:20_000]) else text
+        yield from _shown_or_not(decode_text(content[:_TEXTS_MAX], "")[0])
+
+
+def attached_in(attachment: Attachment, depth: int = 0) -> Iterator[Attachment]:
+    """Give what the mails in an attachment attach."""
+    mails = [attachment.content] if attachment.media_type == "message/rfc822" else _mails_in(attachment.content)
+    for each in (each for mail in mails for each in parse(mail).attachments):
+        yield each
+        if depth < _DEPTH_MAX:
+            yield from attached_in(each, depth + 1)
+
+
+def _shown_or_not(text: str) -> Iterator[str]:
+    """Give a text; of a page what its reader sees, what they do not, and what stands in its marks."""
+    yield text
+    if _MARKUP.search(text[:20_000]):
+        yield html_to_text(text)
+        yield _TAG.sub(" ", text)
 
 
 def _mails_in(content: bytes) -> list[bytes]:

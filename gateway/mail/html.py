@@ -14,7 +14,8 @@ from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.model.config import ParserConfig
 from lxml.etree import LxmlError
 
-from gateway.mail.unseen import unseen
+from gateway.mail.sheet import Endless
+from gateway.mail.unseen import leave_out_unseen, page_of
 
 HTML_MAX = 200_000  # characters that are looked at
 DEPTH_MAX = 200
@@ -48,15 +49,26 @@ def html_to_text(html: str) -> str:
     html = _not_too_deep(html[:HTML_MAX].replace("\x00", ""))
     try:
         tree = lxml.html.fromstring(f"<html><body>{html}</body></html>")
-        for element in unseen(tree, html):
-            element.drop_tree()
+        page = page_of(html)
+        begins = _left_out(tree, lxml.html.fromstring(f"{page}</body>") if page else None)
         _mark_quotes(tree)
         _flatten(tree)
-        text = _with_marks(Inscriptis(tree, _CONFIG).get_text())
+        text = begins + _with_marks(Inscriptis(tree, _CONFIG).get_text())
     except (LxmlError, ValueError, RecursionError, AssertionError, AttributeError, TypeError):
         # What nobody could lay out may hold anything, hidden or quoted, in any order: none of it is the author's.
         text = QUOTE_BEGINS + "\n" + _MARKUP.sub(" ", html)
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def _left_out(tree: lxml.html.HtmlElement, page: lxml.html.HtmlElement | None) -> str:
+    """Take out what is not seen; where that cannot be told, return what says that nothing here is the author's."""
+    try:
+        leave_out_unseen(tree, page)
+    except Endless:
+        for each in list(tree.iter("style", "script")):
+            each.drop_tree()
+        return f"{QUOTE_BEGINS}\n"
+    return ""
 
 
 def _flatten(tree: lxml.html.HtmlElement) -> None:

@@ -19,10 +19,10 @@ import fast_mail_parser
 from fast_mail_parser import PyLazyMimePart
 
 from gateway.mail import ambiguous
-from gateway.mail.address import Mailbox, clean_name, find_mailboxes, parse_mailboxes
+from gateway.mail.address import Mailbox, clean_name, find_mailboxes, parse_mailboxes, without_unseen
 from gateway.mail.charset import decode_text, decode_words
 from gateway.mail.header import Header, one_line, read_header
-from gateway.mail.html import html_to_text
+from gateway.mail.html import HTML_MAX, html_to_text
 
 PARTS_MAX = 1_000
 NESTED_MAX = 100  # multiparts and mails inside a mail
@@ -35,6 +35,10 @@ _FILE_NAME_MAX = 1_000  # characters of an attachment's name that are looked at
 _IDS_MAX = 100
 _ID = re.compile(r"<([!-;=?-~]{1,900})>")
 _CHARSET = re.compile(r"charset\s*=\s*(\"[^\"]{0,80}\"|[^;\s]{1,80})", re.IGNORECASE)
+_TWICE = re.compile(r"<mailto:([^<>\s]{3,320})>")  # what Outlook writes behind an address in plain text
+_COMPARED_MAX = 4  # texts of a mail
+_SAID_MIN = 40  # letters of a text that another one holds
+_TEXTS = frozenset({"text/plain", "text/html", "text/markdown", "text/enriched"})  # that a mail may be as a whole
 _FLOWED = re.compile(r";\s*format\s*=\s*\"?flowed", re.IGNORECASE)
 _DELSP = re.compile(r";\s*delsp\s*=\s*\"?yes", re.IGNORECASE)
 AMBIGUOUS = "its structure can be read in more than one way"
@@ -160,8 +164,9 @@ class _Leaf:
     name: str
     content: bytes
     content_id: str
-    attached: bool
-    alternative: bool
+    attached: bool  # it says so, or has a name
+    set_apart: bool  # it says so
+    alternative: int  # which multipart/alternative it is a choice of, 0 for none
     kind: str = ""  # the whole field, with its parameters
 
 
@@ -169,7 +174,9 @@ def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list
     """Give the parser a header of our own making, so that no header can stop it."""
     if why := _bomb(header, content, at):
         defects.append(why)
-        return [_Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, alternative=False)]
+        return [
+            _Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, set_apart=False, alternative=0)
+        ]
     lines = [f"{name}: {header.first(name)}\r\n" for name in ambiguous.STRUCTURE if header.first(name)]
     # One copy of the octets, and no more: a mail may hold 25 MB.
     payload = b"".join(("".join(lines).encode("utf-8", "replace"), b"\r\n", memoryview(content)[at:]))
@@ -177,7 +184,9 @@ def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list
         tree = fast_mail_parser.parse_email_tree(payload, mode="lazy")
     except fast_mail_parser.ParseError as error:
         defects.append(f"structure cannot be read ({type(error).__name__})")
-        return [_Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, alternative=False)]
+        return [
+            _Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, set_apart=False, alternative=0)
+        ]
     parts = list(islice(_walk(tree), PARTS_MAX + 1))
     defects += ["more parts than we read"] * (len(parts) > PARTS_MAX)
     defects += [AMBIGUOUS] * _is_ambiguous(tree, parts, payload, content[at : at + _FIRST])
@@ -193,7 +202,7 @@ def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list
 
 
 def _is_ambiguous(
-    tree: PyLazyMimePart, parts: Sequence[tuple[PyLazyMimePart, bool]], payload: bytes, body: bytes
+    tree: PyLazyMimePart, parts: Sequence[tuple[PyLazyMimePart, int]], payload: bytes, body: bytes
 ) -> bool:  # fmt: skip
     """Whether another program may find another text in the parts of a mail."""
     holding = list(_holding(tree))
@@ -203,7 +212,7 @@ def _is_ambiguous(
     if ambiguous.boundaries_are(boundaries, body):
         return True
     texts = [each for each in parts if each[0].content_type.lower() == "text/plain" and not each[0].filename]
-    if sum(alternative for _, alternative in texts) > 1:
+    if sum(1 for _, alternative in texts if alternative) > 1:
         return True
     in_base64 = [
         number
@@ -250,60 +259,101 @@ def _field(part: PyLazyMimePart, name: str) -> str:
     return next((values[0] for key, values in part.headers.items() if key.lower() == name and values), "")
 
 
-def _walk(tree: PyLazyMimePart) -> Iterator[tuple[PyLazyMimePart, bool]]:
-    """Give the leaves in order; a mail inside the mail is one leaf."""
-    waiting = [(tree, False)]
+def _walk(tree: PyLazyMimePart) -> Iterator[tuple[PyLazyMimePart, int]]:
+    """Give the leaves in order, each with the multipart/alternative it is in; a mail inside the mail is one leaf."""
+    waiting = [(tree, 0)]
+    seen = 0
     while waiting:
         part, alternative = waiting.pop()
+        seen += 1
         kind = part.content_type.lower()
         if part.children and not part.is_message:
-            inside = alternative or kind == "multipart/alternative"
+            inside = alternative or (seen if kind == "multipart/alternative" else 0)
             waiting += [(child, inside) for child in reversed(part.children)]
         else:
             yield part, alternative
 
 
-def _leaf(part: PyLazyMimePart, content: bytes, *, alternative: bool) -> _Leaf:
+def _leaf(part: PyLazyMimePart, content: bytes, *, alternative: int) -> _Leaf:
     field = _field(part, "content-type")[:2000]
+    apart = (part.disposition or "").lower() == "attachment"
     charset = _CHARSET.search(field)
     kind = part.content_type.lower().strip()
     if "/" not in kind or len(kind) > 127 or not re.fullmatch(r"[!-~]+", kind):
-        kind = "application/octet-stream" if kind else "text/plain"
+        kind = "application/octet-stream" if kind not in ("", "text") else "text/plain"
     return _Leaf(
         media_type=kind,
         charset=charset[1].strip('"') if charset else "",
         name=file_name(part.filename),
         content=content,
         content_id=one_line(part.content_id or "")[:200],
-        attached=(part.disposition or "").lower() == "attachment" or bool(part.filename),
+        attached=apart or bool(part.filename),
+        set_apart=apart,
         alternative=alternative,
         kind=field,
     )
 
 
 def _sort(leaves: list[_Leaf], defects: list[str]) -> tuple[str, list[Attachment], bytes | None]:
-    plain: list[str] = []
-    rich: list[str] = []
+    texts: list[_Leaf] = []
     attachments: list[Attachment] = []
     report: bytes | None = None
     for leaf in leaves:
+        alone = len(leaves) == 1 and leaf.media_type in _TEXTS and not leaf.set_apart
         if leaf.media_type in {"message/delivery-status", "message/disposition-notification"}:
             report = report or leaf.content
-        elif leaf.media_type in {"text/plain", "text/html"} and not leaf.attached:
-            text, defect = decode_text(leaf.content, leaf.charset)
-            defects += [defect] * bool(defect)
-            if leaf.media_type == "text/plain" and _FLOWED.search(leaf.kind):
-                text = _unflowed(text, without_space=bool(_DELSP.search(leaf.kind)))
-            (plain if leaf.media_type == "text/plain" else rich).append(text)
+        elif alone or (leaf.media_type in {"text/plain", "text/html"} and not leaf.attached):
+            texts.append(leaf)
         elif leaf.content or leaf.name or leaf.attached:
             attachments.append(Attachment(leaf.name or "unnamed", leaf.media_type, leaf.content, leaf.content_id))
-    text = "\n".join(plain)
-    if not text.strip() and rich:
-        text = html_to_text("\n".join(rich))
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = "\n".join(_chosen(texts, defects)).replace("\r\n", "\n").replace("\r", "\n")
+    text = _TWICE.sub(lambda found: "" if text.endswith(found[1], 0, found.start()) else found[0], text)
     if len(text) > TEXT_MAX:
         defects.append("text is longer than we keep")
     return text[:TEXT_MAX].strip("\n"), attachments, report
+
+
+def _chosen(leaves: Sequence[_Leaf], defects: list[str]) -> list[str]:
+    """Return the texts of a mail in their order: of alternatives the plain one, if it says anything.
+
+    One of several that says nothing which another does not is left out: some send both, and do not say so.
+    """
+    read = [(leaf, *decode_text(leaf.content, leaf.charset)) for leaf in leaves]
+    defects += [defect for _, _, defect in read if defect]
+    plain = {
+        leaf.alternative for leaf, text, _ in read if leaf.media_type != "text/html" and without_unseen(text).strip()
+    }
+    found: list[str] = []
+    left = HTML_MAX
+    for leaf, text, _ in read:
+        if leaf.media_type != "text/html":
+            flowed = _FLOWED.search(leaf.kind)
+            found.append(_unflowed(text, without_space=bool(_DELSP.search(leaf.kind))) if flowed else text)
+        elif not leaf.alternative or leaf.alternative not in plain:
+            found.append(html_to_text(text[:left]))
+            left -= min(left, len(text))
+    if 1 < len(found) <= _COMPARED_MAX:
+        letters = ["".join(filter(str.isalnum, text)) for text in found]
+        kept = [at for at, said in enumerate(letters) if not _is_said(at, said, letters)]
+        found = [found[at] for at in kept] or found[:1]
+    return found
+
+
+def _is_said(at: int, said: str, letters: Sequence[str]) -> bool:
+    """Whether another text says all that this one does: the same, or more around it."""
+    others = [each for each in enumerate(letters) if each[0] != at]
+    return any(
+        (said == other and number < at) or (len(said) >= _SAID_MIN and len(said) < len(other) and said in other)
+        for number, other in others
+    )
+
+
+def read_texts(content: bytes) -> Iterator[str]:
+    """Give every text of a mail as it was written, those that nobody is shown too, and HTML with its marks."""
+    header, at = read_header(content)
+    for leaf in _leaves(header, content, at, []):
+        if leaf.media_type.startswith("text/"):
+            yield decode_text(leaf.content, leaf.charset)[0]
 
 
 def _unflowed(text: str, *, without_space: bool) -> str:

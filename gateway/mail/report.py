@@ -51,7 +51,7 @@ _MACHINE = _any(
 )
 _TITLE = _any(
     r"un-?deliver|non.?delivery|delivery.{0,20}(fail|delay|problem|warning|notification)|mail.{0,12}(fail|error)",
-    r"returned mail|failure notice|(not|n't) (yet )?(been |be )?delivered|non remis|延[遲迟]",
+    r"returned mail|failure notice|could not send message|(not|n't) (yet )?(been |be )?delivered|non remis|延[遲迟]",
     _NOT_SENT,
 )
 _ANSWER = _any(r"\s*(re|aw|sv|fwd?|wg|tr|回[覆复]|答[覆复]|轉寄|转发|自動回[覆复]|自动回复)\s*[:：](?!.*: non remis)")
@@ -64,7 +64,7 @@ _FAILED = _any(
 )
 _DELAYED = _any(
     r"\bdelay|not yet (been )?delivered|will be retried|(keep|continue|still) (trying|to (try|be made))",
-    r"no action is required|延[遲迟]|(繼續|继续)(嘗試|尝试)|稍[後后](再|會|会)",
+    r"no action is required|warning message only|延[遲迟]|(繼續|继续)(嘗試|尝试)|稍[後后](再|會|会)",
 )
 _GIVEN_UP = _any(r"giv(en|ing) up|permanent|could not be delivered|放[棄弃]")
 _ORIGINAL = _any(

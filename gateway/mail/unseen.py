@@ -1,172 +1,232 @@
 """What of an HTML mail its reader does not see: nobody said it, and nothing in it is a command.
 
-Styles are looked at as they stand on elements and in the mail's own style sheets. What some screens hide
-others show: only rules for every screen count.
+Text is left out where most programs would not show it: it is not displayed, or far away, cut to nothing, too small,
+or of the colour of its ground.
 
-*Standards:* CSS 2.2 (§6 properties, §11.2 visibility), CSS Color 4 (§5 and §7: hexadecimal, rgb and hsl).
+*Standards:* CSS 2.2 (§9 positions, §11 visibility), CSS Color 4 (by tinycss2), HTML Living Standard §15.3.
 """
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 from lxml.html import HtmlElement
+from tinycss2 import color4
 
-_STYLE_MAX = 2_000  # characters of a style that are looked at
-_SHEET_MAX = 200_000
-_FAINT = 240  # of 255: a colour whose every part is as light as this is white to a reader
-_LIGHT = 95  # per cent, of hsl
-_UNSHOWN = ("script", "style", "title", "head", "template", "noscript", "object", "svg", "math")
-_ALPHA_0 = (
-    r"#[0-9a-f]{3}0$|#[0-9a-f]{6}00$|transparent"
-    r"|(?:rgb|hsl)a?\((?:[^),]{1,20},){3}\s*0*(?:\.0*)?%?\s*\)|(?:rgb|hsl)a?\([^)/]{1,60}/\s*0*(?:\.0*)?%?\s*\)"
-)
-_TINY = r"(?:[0-2]?(?:\.\d{1,9})?(?:px|pt)|0*(?:\.[01]\d{0,9})?r?em|\d(?:\.\d{1,9})?%|0+(?:\.0*)?)"
-_NOTHING = r"0*(?:\.0*)?(?:px|pt|r?em|%)?$"
-_AWAY = r"-(?:\d{3,}|\d{2}(?:\.\d*)?(?:r?em|%|v[wh]))"
-_HIDING = {
-    "display": "none",
-    "visibility": "hidden|collapse",
-    "content-visibility": "hidden",
-    "mso-hide": "all",
-    "opacity": r"0?\.0\d*$|0+$|\d%$",
-    "filter": r"opacity\(\s*(?:0?\.0\d*|0+|\d%)\s*\)",
-    "zoom": r"0?\.[01]\d*$|0+$|\d%$",
-    "font-size": rf"{_TINY}(?![\d.])",
-    "font": rf"(?:[a-z0-9-]+\s+){{0,5}}{_TINY}(?:\s*/\s*\S+)?\s+\D",
-    "clip": r"rect\(\s*[01](?:px)?\b",
-    "clip-path": r"inset\(\s*(?:50|100)%|circle\(\s*0",
-    "transform": r"(?:scale|scale[xy])\(\s*0\s*[,)]|translate[xy]?\(\s*-?\d{3,}",
-    "text-indent": rf"{_AWAY}|\d{{4,}}|\d{{3,}}%",
-    "color": _ALPHA_0,
-    "-webkit-text-fill-color": _ALPHA_0,
-    **dict.fromkeys(("height", "max-height", "line-height", "width", "max-width"), _NOTHING),
-    "left": rf"{_AWAY}|\d{{4,}}",
-    **dict.fromkeys(("right", "top", "bottom", "margin-left", "margin-top"), _AWAY),
-}
-_HIDES = {name: re.compile(pattern) for name, pattern in _HIDING.items()}
-_TEXT_COLOURS = ("-webkit-text-fill-color", "color")
-_GROUNDS = ("background", "background-color", "background-image")
-_NO_GROUND = re.compile(r"(?:none|transparent|inherit|initial|unset)\b")
-_HEXADECIMAL = re.compile(r"#([0-9a-f]{8}|[0-9a-f]{6}|[0-9a-f]{3,4})\b")
-_FUNCTION = re.compile(r"(rgb|hsl)a?\(\s*([\d.]+)(%?)[a-z]*[\s,]+([\d.]+)(%?)[\s,]+([\d.]+)(%?)")
-_WHITES = frozenset(
-    {"white", "snow", "ivory", "ghostwhite", "floralwhite", "whitesmoke", "azure", "mintcream", "honeydew", "aliceblue",
-     "seashell"}
+from gateway.mail.sheet import Sheets, Style
+
+_NEAR = 15 / 255  # how far a colour's parts may be from those of its ground, and it is the same to a reader
+_FAINT = 0.1  # of 1: how opaque is not seen
+_TINY_PX = 2.9  # sizes of letters
+_CUT_PX = 2.0  # heights and widths
+_FAR_PX = 100.0  # to the left, or above
+_OUT_PX = 1000.0  # to the right
+_SIZE_PX = 16.0
+_PERCENT_PX = 8.0  # of a page that is 800 wide
+_UNITS = {
+    "": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 3.78, "cm": 37.8, "q": 0.945, "in": 96.0, "ex": 8.0, "ch": 8.0,
+    "vw": _PERCENT_PX, "vh": _PERCENT_PX, "rem": _SIZE_PX,
+}  # fmt: skip
+_LENGTH = re.compile(r"(-?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}))(%|[a-z]{0,4})(?![\w.])")
+_SIZES = {"xx-small": 9.0, "x-small": 10.0, "small": 13.0, "medium": 16.0, "large": 18.0, "x-large": 24.0}
+_UNSHOWN = frozenset(
+    {"script", "style", "title", "head", "template", "noscript", "object", "svg", "math", "iframe", "canvas", "audio",
+     "video", "datalist", "noframes"}
 )  # fmt: skip
-_QUERY = re.compile(r"@[^{};]*(?:;|\{(?:[^{}]|\{[^{}]*\})*\}?)|/\*.*?\*/", re.DOTALL)
-_EVERY_SCREEN = re.compile(r"@media\s+(?:only\s+)?(?:screen|all)\s*\{((?:[^{}]|\{[^{}]*\})*)\}", re.IGNORECASE)
-_RULE = re.compile(r"(?P<names>[^{}]{1,4000})\{(?P<said>[^{}]*)\}")
-_PAGE = re.compile(r"<body\b([^<>]{0,2000})", re.IGNORECASE)
-_PAGE_GROUND = re.compile(
-    r"""(?:bgcolor\s*=|background(?:-color|-image)?\s*[:=])\s*["']?\s*([^;"'>]+)""", re.IGNORECASE
-)
+_GONE = {
+    "mso-hide": re.compile("all"),  # Outlook shows it nobody, and most who write to us read with that
+    "content-visibility": re.compile("hidden"),
+    "opacity": re.compile(r"0?\.0\d*$|0+$|\d%$"),
+    "filter": re.compile(r"opacity\(\s*(?:0?\.0\d*|0+|\d%)\s*\)"),
+    "zoom": re.compile(r"0?\.[01]\d*$|0+$|\d%$"),
+    "clip": re.compile(r"rect\(\s*[01](?:px)?\b"),
+    "clip-path": re.compile(r"inset\(\s*(?:50|100)%|circle\(\s*0"),
+    "transform": re.compile(r"(?:scale|scale[xy])\(\s*0\s*[,)]|translate[xy]?\(\s*-?\d{3,}"),
+}
+_PLACED = frozenset({"absolute", "fixed", "relative", "sticky"})
+_CLIPS = ("overflow", "overflow-x", "overflow-y")
+_SIDES = ("left", "right", "top", "bottom")
+_EXTENTS = {"height": "min-height", "max-height": "min-height", "width": "min-width", "max-width": "min-width"}
+_INDENTS = ("text-indent", "margin-left", "padding-left")
+WANTED = frozenset(
+    {*_GONE, *_CLIPS, *_SIDES, *_EXTENTS, *_EXTENTS.values(), *_INDENTS, "display", "visibility", "position", "margin",
+     "margin-top", "padding", "font", "font-size", "line-height", "color", "-webkit-text-fill-color", "text-shadow",
+     "background", "background-color", "background-image"}
+)  # fmt: skip
+_PAGE = re.compile(r"<body\b[^<>]{0,2000}>", re.IGNORECASE)
+_HEXADECIMAL = re.compile(r"[0-9a-f]{3}(?:[0-9a-f]{3})?")
+
+Colour = tuple[float, float, float]
+_WHITE: Colour = (1.0, 1.0, 1.0)
+_BLACK: Colour = (0.0, 0.0, 0.0)
 
 
-def unseen(tree: HtmlElement, html: str) -> list[HtmlElement]:
-    """Return the elements of a tree that a reader of `html` does not see: hidden, tiny, far away, like their ground."""
-    sheet = _Sheet(tree)
-    page = next(
-        (found for body in _PAGE.findall(html) for found in _PAGE_GROUND.findall(body) if _is_ground(found)), ""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What an element takes from the one around it. `ground` is None for a picture, on which anything may be read."""
+
+    size: float = _SIZE_PX
+    colour: Colour | None = _BLACK  # None where it is transparent
+    ground: Colour | None = _WHITE
+    visible: bool = True
+    shadow: bool = False
+
+    @property
+    def legible(self) -> bool:
+        if not self.visible or self.size < _TINY_PX:
+            return False
+        if self.shadow or self.ground is None:
+            return self.colour is not None or self.shadow
+        return self.colour is not None and not _same(self.colour, self.ground)
+
+
+def leave_out_unseen(tree: HtmlElement, page: HtmlElement | None) -> None:
+    """Take out of a tree what its reader does not see; `page` is an element with the attributes of its body.
+
+    Raises ValueError for style sheets that would take too long to apply.
+    """
+    sheets = Sheets(tree, WANTED)
+    around: dict[HtmlElement | None, _Seen] = {None: _Seen()}
+    if page is not None:
+        around[None] = _within(page, sheets.of(page), around[None])
+    gone: set[HtmlElement] = set()
+    dropped: list[HtmlElement] = []
+    for each in list(tree.iter()):  # what holds an element comes before it
+        parent = each.getparent()
+        if parent in gone:
+            gone.add(each)
+            continue
+        seen = around[parent]
+        if isinstance(each.tag, str):
+            style = sheets.of(each)
+            if parent is not None and _is_gone(each, style):
+                gone.add(each)
+                dropped.append(each)
+            else:
+                seen = around[each] = _within(each, style, seen)
+                each.text = each.text if seen.legible else ""
+        if parent is not None and not around[parent].legible:
+            each.tail = ""
+    for each in dropped:
+        each.drop_tree()
+
+
+def page_of(html: str) -> str:
+    """Return the opening tag of the body that a page has, or ""."""
+    found = _PAGE.search(html)
+    return found[0] if found else ""
+
+
+def _within(element: HtmlElement, style: Style, around: _Seen) -> _Seen:
+    """Return how text is seen in an element."""
+    said = style.get("-webkit-text-fill-color") or style.get("color") or element.get("color") or element.get("text", "")
+    colour = _colour(said) if said else None
+    known = around.colour if colour is None else None if colour[3] < _FAINT else colour[:3]
+    shadow = style["text-shadow"] != "none" if "text-shadow" in style else around.shadow
+    return _Seen(
+        _size(style, around.size),
+        known,
+        _ground(element, style, around.ground),
+        _visible(element, style, around),
+        shadow,
     )
-    grounds: dict[HtmlElement, str] = {}
-    found: list[HtmlElement] = []
-    for each in tree.iter():  # what holds an element comes before it
-        if not isinstance(each.tag, str):  # a comment
-            continue
-        names = _names(each)
-        said = dict(_declarations(each.get("style", "")))
-        attributes = [each.get("bgcolor", ""), each.get("background", "")]
-        own = [*_of(said, _GROUNDS), *filter(None, attributes), *sheet.of(sheet.grounds, names)]
-        around = "" if any(map(_is_faint, own)) else grounds.get(each.getparent(), page)
-        ground = next(filter(_is_ground, own), around)
-        grounds[each] = ground
-        if each.getparent() is None or each.tag in ("html", "body"):
-            continue
-        colours = [*_of(said, _TEXT_COLOURS), *filter(None, [each.get("color", "")]), *sheet.of(sheet.colours, names)]
-        if _is_hidden(each, said, names, sheet) or any(_is_lost(colour, ground) for colour in colours[:1]):
-            found.append(each)
-    return found
 
 
-class _Sheet:
-    """What the style sheets of a mail hide, colour and give a ground: classes `.x`, ids `#x`, elements `x`."""
-
-    def __init__(self, tree: HtmlElement) -> None:
-        self.hidden: set[str] = set()
-        self.colours: dict[str, str] = {}
-        self.grounds: dict[str, str] = {}
-        text = " ".join(each.text or "" for each in tree.iter("style"))[:_SHEET_MAX]
-        for rule in _RULE.finditer(_QUERY.sub("", _EVERY_SCREEN.sub(r"\1 ", text))):
-            said = dict(_declarations(rule["said"]))
-            names = [name.strip().rpartition(" ")[2].lower() for name in rule["names"][-_STYLE_MAX:].split(",")]
-            if _hides(said):
-                self.hidden.update(names)
-            for table, properties in ((self.colours, _TEXT_COLOURS), (self.grounds, _GROUNDS)):
-                table.update((name, value) for value in _of(said, properties) for name in names)
-
-    @staticmethod
-    def of(table: dict[str, str], names: list[str]) -> list[str]:
-        """Return what a table says of an element with these names."""
-        return [table[name] for name in names if name in table]
+def _visible(element: HtmlElement, style: Style, around: _Seen) -> bool:
+    if element.tag == "details" and "open" not in element.attrib:  # all but its summary is folded away
+        return False
+    said = style.get("visibility", "visible" if element.tag == "summary" else "inherit")
+    return around.visible if said not in ("visible", "hidden", "collapse") else said == "visible"
 
 
-def _of(said: dict[str, str], properties: tuple[str, ...]) -> list[str]:
-    return [said[name] for name in properties if name in said]
+def _size(style: Style, around: float) -> float:
+    said = style.get("font-size", "")
+    if not said and "font" in style:  # the first length of it, before a slash
+        said = next((each for each in style["font"].partition("/")[0].split() if _LENGTH.fullmatch(each)), "")
+    found = _LENGTH.match(said)
+    if found is None:
+        return _SIZES.get(said, around)
+    relative = {"em": around, "%": around / 100}
+    return float(found[1]) * relative.get(found[2], _UNITS.get(found[2], 1.0))
 
 
-def _is_lost(colour: str, ground: str) -> bool:
-    """Whether nobody can read a colour on its ground; "" is a page that is white."""
-    return colour.strip().lower() == ground.strip().lower() if ground else _is_faint(colour)
+def _ground(element: HtmlElement, style: Style, around: Colour | None) -> Colour | None:
+    """Return the ground of an element: what it has itself, or what shines through."""
+    picture = style.get("background-image", "none")
+    if element.get("background") or (picture not in ("none", "initial", "unset") and "(" in picture):
+        return None
+    for said in filter(None, (style.get("background-color"), style.get("background"), element.get("bgcolor"))):
+        if "url(" in said or "gradient(" in said:
+            return None
+        words = said if "(" in said else said.split()[0] if said.split() else ""
+        colour = _colour(words)
+        if colour is not None and colour[3] >= _FAINT:
+            return colour[:3]
+    return around
 
 
-def _is_hidden(element: HtmlElement, said: dict[str, str], names: list[str], sheet: _Sheet) -> bool:
-    return element.tag in _UNSHOWN or "hidden" in element.attrib or _hides(said) or not sheet.hidden.isdisjoint(names)
-
-
-def _hides(said: dict[str, str]) -> bool:
-    return any(name in said and pattern.match(said[name]) for name, pattern in _HIDES.items())
-
-
-def _declarations(style: str) -> Iterator[tuple[str, str]]:
-    for declaration in style[:_STYLE_MAX].lower().split(";"):
-        name, colon, value = declaration.partition(":")
-        if colon:
-            yield name.strip(), value.partition("!")[0].strip()
-
-
-def _is_ground(value: str) -> bool:
-    """Whether a background is one that white can be read on."""
-    return not _NO_GROUND.match(value.strip().lower()) and not _is_faint(value)
-
-
-def _is_faint(colour: str) -> bool:
-    """Whether a colour is white, or next to it."""
-    colour = colour[:100].strip().lower()
-    if match := _HEXADECIMAL.match(colour):
-        digits = match[1] if len(match[1]) > 4 else "".join(2 * each for each in match[1])
-        return all(int(digits[at : at + 2], 16) >= _FAINT for at in (0, 2, 4))
-    if match := _FUNCTION.match(colour):
-        kind, *parts = match.groups()
-        numbers = [_number(part) for part in parts[::2]]
-        if kind == "hsl":
-            return numbers[2] >= _LIGHT
-        return all(
-            number * (2.55 if per_cent else 1) >= _FAINT for number, per_cent in zip(numbers, parts[1::2], strict=True)
-        )
-    return colour.partition(" ")[0] in _WHITES
-
-
-def _number(text: str) -> float:
+def _colour(said: str) -> tuple[float, float, float, float] | None:
+    said = said.strip().lower()[:100]
+    bare = f"#{said}" if _HEXADECIMAL.fullmatch(said) else said
+    colour = color4.parse_color(bare)
+    if colour is None or isinstance(colour, str):
+        return None
     try:
-        return float(text)
-    except ValueError:
-        return 0.0
+        red, green, blue, alpha = colour.to("srgb")
+    except NotImplementedError:
+        return None
+    return red or 0.0, green or 0.0, blue or 0.0, alpha
 
 
-def _names(element: HtmlElement) -> list[str]:
-    """Return by what a style sheet may name an element: `x`, `.class`, `#id`, `[attribute]`, and these behind `x`."""
-    tag = element.tag.lower()
-    others = [f".{each.lower()}" for each in element.get("class", "")[:_STYLE_MAX].split()]
-    others += [f"#{element.get('id', '').lower()}"] if element.get("id") else []
-    others += [f"[{str(each).lower()}]" for each in element.attrib][:20]
-    return [tag, *others, *(tag + each for each in others)]
+def _same(one: Colour, other: Colour) -> bool:
+    return all(abs(a - b) <= _NEAR for a, b in zip(one, other, strict=True))
+
+
+def _is_gone(element: HtmlElement, style: Style) -> bool:
+    """Whether an element, with all in it, is not shown."""
+    if element.tag in _UNSHOWN or (element.tag == "dialog" and "open" not in element.attrib):
+        return True
+    closed = element.getparent()
+    if closed.tag == "details" and "open" not in closed.attrib and element.tag != "summary":
+        return True
+    hidden = "none" if "hidden" in element.attrib else ""
+    if style.get("display", hidden) == "none" or any(n in style and p.match(style[n]) for n, p in _GONE.items()):
+        return True
+    return _is_away(style) or _is_cut(element, style)
+
+
+def _is_away(style: Style) -> bool:
+    """Whether an element stands where nobody looks."""
+    if style.get("position") in _PLACED:
+        for side in _SIDES:
+            far = _px(style.get(side, ""))
+            if far <= -_FAR_PX or (far >= _OUT_PX and side == "left"):
+                return True
+    margins = [_px(each) for each in style.get("margin", "").split()[:4]]
+    lefts = [*margins[3:4], *([margins[1]] if 1 < len(margins) < 4 else []), *(margins if len(margins) == 1 else [])]
+    tops = [_px(style["margin-top"])] if "margin-top" in style else margins[:1]
+    left = _px(style["margin-left"]) if "margin-left" in style else next(iter(lefts), 0.0)
+    pads = [_px(each) for each in style.get("padding", "").split()[:4]]
+    pad = _px(style["padding-left"]) if "padding-left" in style else pads[-1] if len(pads) in (1, 4) else 0.0
+    indent = _px(style.get("text-indent", ""))
+    cut = any(style.get(each, "").startswith(("hidden", "clip")) for each in _CLIPS)
+    out = indent >= _OUT_PX or (cut and indent >= 100 * _PERCENT_PX)
+    return out or indent + left + pad <= -_FAR_PX or left <= -_FAR_PX or any(top <= -_FAR_PX for top in tops)
+
+
+def _is_cut(element: HtmlElement, style: Style) -> bool:
+    """Whether what an element holds is cut off to nothing, or next to it."""
+    if not any(style.get(each, "").startswith(("hidden", "clip")) for each in _CLIPS):
+        return False
+    for extent, least in _EXTENTS.items():
+        cell = element.tag in ("td", "th") and extent == "width"
+        if extent in style and not cell and _LENGTH.match(style[extent]) and _px(style[extent]) <= _CUT_PX:
+            return _px(style.get(least, "")) <= _CUT_PX
+    flat = _LENGTH.match(style.get("line-height", ""))
+    return flat is not None and "height" not in style and bool(flat[2]) and _px(flat[0]) <= _CUT_PX
+
+
+def _px(said: str) -> float:
+    """Return a length in pixels, as if letters were of the usual size; 0 for none."""
+    found = _LENGTH.match(said)
+    relative = {"em": _SIZE_PX, "%": _PERCENT_PX}
+    return float(found[1]) * relative.get(found[2], _UNITS.get(found[2], 1.0)) if found else 0.0

@@ -4,10 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.mail.automatic import Automatic, read_automatic, why_automatic
+from gateway.mail.automatic import Automatic, read_automatic
 from gateway.mail.parse import parse
 
 PERSON = "wang@acme.example"
+
+
+def why_automatic(mail, return_path):
+    found = read_automatic(mail, return_path)
+    return found.why if found else ""
+
+
 ANSWERS = "In-Reply-To: <1@replygate.example>"
 # Header fields, return path, how the reason begins ("" for a person's mail).
 FIELDS = [

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.mail.automatic import why_automatic
+from gateway.mail.automatic import read_automatic
 from gateway.mail.parse import parse
 
 FOLDER = Path(__file__).parent / "automatic"
@@ -25,7 +25,8 @@ def entries() -> list[tuple[str, dict[str, str]]]:
 
 def _why(entry: dict[str, str]) -> str:
     content = (entry["mail"] + "\n").replace("\n", "\r\n").encode()
-    return why_automatic(parse(content), entry["return_path"])
+    found = read_automatic(parse(content), entry["return_path"])
+    return found.why if found else ""
 
 
 def test_the_set_is_large_well_formed_and_every_name_stands_once(entries):

@@ -268,7 +268,16 @@ def test_a_style_that_hides_nothing_hides_nothing(style):
 
 
 @pytest.mark.parametrize(
-    "style", ["width:0", "height: 0px", "max-height:0;", "font-size:0", "display:none", "opacity:0", "left:-9999px"]
+    "style",
+    [
+        "width:0;overflow:hidden",
+        "overflow-y: hidden;height: 0px",
+        "max-height:0;overflow:hidden",
+        "font-size:0",
+        "display:none",
+        "opacity:0",
+        "position:absolute;left:-9999px",
+    ],
 )
 def test_a_style_that_hides_hides(style):
     assert html_to_text(f'<div style="color:red;{style}">/unfollow</div>Fine.') == "Fine."
