@@ -39,6 +39,7 @@ from gateway.mail.imap import (
 CONNECT_S = 20.0
 COMMAND_S = 60.0
 _TOKEN_S = 30.0
+FILED, WATCHED = "folders", "watch"
 _STATUS = "UIDNEXT UIDVALIDITY MESSAGES"
 
 
@@ -66,19 +67,9 @@ class Account:
         """What the account is called in logs and in the store."""
         return f"{self.user}@{self.host}:{self.port}"
 
-    def fetched(self, folder: str) -> str:
-        """What fetching from a folder of it is called there."""
-        return f"{self.name} {folder}"
-
-    @property
-    def filed(self) -> str:
-        """What filing into it is called there."""
-        return f"{self.name} folders"
-
-    @property
-    def watched(self) -> str:
-        """What looking into the folders in which people act is called there."""
-        return f"{self.name} watch"
+    def attended(self, what: str) -> str:
+        """How it is called there, as what is attended to: a folder that is fetched from, FILED into, or WATCHED."""
+        return f"{self.name} {what}"
 
 
 @dataclass(slots=True)
@@ -273,6 +264,8 @@ class Mailbox:
         wire.begin()
         while not wire.idle_queue.empty():
             wire.idle_queue.get_nowait()
+        if wire.broken:
+            raise Broken(wire.broken)
         heard = began = False
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -326,15 +319,17 @@ def filing_accounts(settings: Settings) -> dict[str, Account]:
 
 def attended(settings: Settings) -> set[str]:
     """Return what every account of gateway.yaml is attended to as: which is fetched from, filed into, watched."""
-    doors = {account_of(settings, door).fetched(door.folder) for door in settings.imap}
-    return doors | {name for each in filing_accounts(settings).values() for name in (each.filed, each.watched)}
+    doors = {account_of(settings, door).attended(door.folder) for door in settings.imap}
+    return doors | {
+        name for each in filing_accounts(settings).values() for name in map(each.attended, (FILED, WATCHED))
+    }
 
 
 async def connect(account: Account) -> Mailbox:
     """Connect and log in. Raises Broken, also where the password is refused or cannot be read."""
     try:
         secret = await _secret(account)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         message = f"the password or token cannot be had: {error}"
         raise Broken(message) from None
     context = ssl.create_default_context() if account.tls else None
@@ -345,7 +340,7 @@ async def connect(account: Account) -> Mailbox:
             await client.wait_hello_from_server()
     except (TimeoutError, *FAULTS) as error:
         client._client_task.cancel()
-        client.protocol.fail(f"cannot connect: {error or 'it takes too long'}")
+        client.protocol.fail(f"cannot connect: {str(error) or 'it takes too long'}")
         raise Broken(client.protocol.broken) from None
     try:
         if account.token_command:

@@ -12,6 +12,7 @@ from gateway.people import Delivery, as_list
 from gateway.records.commands import BY_NAME, named
 from gateway.records.conditions import Condition, parse_condition
 from gateway.records.kinds import BUILT_IN, TEAM, Kind, Kinds, Subtype, matches
+from gateway.records.lifecycle import STAGE
 from gateway.records.record import REFERENCE
 
 FILE = "rules.yaml"
@@ -248,7 +249,7 @@ def _kinds(read: _File) -> list[Kind]:
 def _check_kinds(document: Document, read: _File) -> list[Problem]:
     problems = []
     prefixes = {kind.prefix: kind.name for kind in BUILT_IN}
-    built_in = {kind.name for kind in BUILT_IN}
+    built_in = {*(kind.name for kind in BUILT_IN), STAGE}  # in the folder Stages cards stand
     for name, kind in read.kinds.items():
         where: Where = ("kinds", name)
         if name in built_in or not name.isidentifier() or not name.islower():

@@ -1,13 +1,14 @@
 """Mails at which a server hangs up, or which it refuses to show: they are found by halves, and all others are read.
 
 Some servers end the connection when they are asked the size of one mail whose file is damaged. What was asked for
-together with it is asked for apart at the next connection, and again, until it is alone.
+together with it is asked for apart at the next connection, and again, until it is alone. A mail is bad where the
+server fails at it again and again, each time on a connection on which it gave another.
 
-*Failure:* a server that gives nothing at all is away, and no mail of it is to blame: `Broken` goes on. Where fewer
-mails than before ended the connection, `Narrowed` does: the next one may come at once.
+*Failure:* a server that gives nothing at all is away, and no mail of it is to blame: `Broken` goes on. Where more is
+known than before, `Narrowed` does: the next connection may come at once.
 """
 
-import contextlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -15,14 +16,16 @@ from gateway.imap import Broken, Mailbox, Refused
 from gateway.mail.imap import Listed
 
 STRIKES_MAX = 2  # connections that a mail may end, alone, while the server gives others
-_OCTETS_STRIKES_MAX = 5  # … by its octets, which take long where there are many
+LENIENT_MAX = 5  # … by its octets, which take long where there are many; and times that it may be refused
 _UNPROVED_MAX = 5  # … while there is no other to ask for
 _OTHERS_MAX = 5  # mails that are asked for to see that a server gives any
-_ENDS_MAX = 24  # connections that may end one after the other while fewer and fewer mails are asked for
+_ENDS_MAX = 24  # connections that may end one after the other while nothing is given
+# What a server says of itself, and not of a mail (RFC 5530 §3; what large ones say of who asks too much).
+_FOR_NOW = re.compile(r"\[(?:UNAVAILABLE|INUSE|LIMIT|THROTTLED)\b", re.IGNORECASE)
 
 
 class Narrowed(Broken):
-    """A connection ended at fewer mails than before: which of them it is will be known soon."""
+    """A connection ended, or a mail was refused, and more is known than before: which one it is will be known soon."""
 
 
 class Suspects:
@@ -39,16 +42,22 @@ class Suspects:
         self._told: dict[int, Listed | None] = {}  # what connections that ended gave before; None of what has gone
         self._most = 0  # how many are asked for together, 0 for all
         self._ends = 0  # connections that ended since anything was given
+        self._apart: set[int] = set()  # what is asked for alone
         self._strikes: Counter[int] = Counter()
-        self._why = ""  # a connection ended at octets
         self._turn = 0  # how many others were asked for
-        self._given = 0  # the last mail that was given
+        self._given: dict[str, int] = {}  # the last mail of which it was given, by what was asked for
+        self._at_once = 0  # what is asked for without another before it
 
     def of(self, uid_validity: int) -> "Suspects":
         """Return this, without what was known where the folder was numbered anew."""
         if uid_validity != self._validity:
             self._forget(uid_validity)
         return self
+
+    def known_first(self, uids: Sequence[int]) -> Sequence[int]:
+        """Return the first of `uids`, up to one of which it is not known how it is; all of them if it is the first."""
+        unknown = next((at for at, uid in enumerate(uids) if uid not in self.bad and uid not in self._told), 0)
+        return uids[:unknown] or uids
 
     async def listed(self, box: Mailbox, uids: Sequence[int], items: str) -> list[Listed]:
         """Return what is asked of mails of the selected folder; the bad ones, and those that have gone, are missing."""
@@ -58,78 +67,91 @@ class Suspects:
             await self._ask(box, some, items)
             self._most, self._ends = 2 * self._most, 0
             wanted = wanted[len(some) :]
-        found = [each for uid in uids if (each := self._told.get(uid)) is not None]
-        self._told, self._most = {}, 0
-        return found
+        return [each for uid in uids if (each := self._told.pop(uid, None)) is not None]
 
     async def _ask(self, box: Mailbox, some: Sequence[int], items: str) -> None:
-        alone = len(some) == 1
-        gives = box.gave or (alone and bool(self._strikes[some[0]]) and await self._gives_others(box, some[0], items))
+        uid, alone = some[0], len(some) == 1
+        gives = box.gave or (alone and uid in self._apart and await self.gives_others(box, uid, items))
         try:
             # A server may tell of changed flags in between: that says nothing else of the mail.
             answer = sorted(await box.listed(some, items), key=lambda each: (each.octets is not None, each.size))
             found = {each.uid: each for each in answer}
         except Refused as refused:
-            if not alone:
+            if alone:
+                await self._refused(box, uid, items, str(refused))
+            else:
                 half = len(some) // 2
                 await self._ask(box, some[:half], items)
                 await self._ask(box, some[half:], items)
-            elif self._proof and not await self._gives_others(box, some[0], items):
-                raise
-            else:
-                self.bad[some[0]] = str(refused)
             return
         except Broken as broken:
-            self._ends += 1
             self._most = max(1, len(some) // 2)
             if alone and (gives or not self._proof):
-                self.struck(some[0], str(broken), STRIKES_MAX if gives else _UNPROVED_MAX)
-            elif alone:
-                self._strikes[some[0]] = 1  # another is asked for first, the next time
-            if self._ends <= _ENDS_MAX and (gives or not alone):
-                raise Narrowed(str(broken)) from None
-            raise
-        self._told |= {uid: found.get(uid) for uid in some}
-        self._given = answer[-1].uid if answer else self._given
+                self.struck(uid, str(broken), STRIKES_MAX if gives else _UNPROVED_MAX)
+            self._apart.update(some[:1] if alone else ())
+            raise self._ended(str(broken)) from None
+        self._told |= {each: found.get(each) for each in some}
+        if answer:
+            self._given[items] = answer[-1].uid
 
-    async def _gives_others(self, box: Mailbox, uid: int, items: str) -> bool:
-        """Whether the server gives another mail of the folder: then it is the mail that is bad, and not the server."""
+    async def _refused(self, box: Mailbox, uid: int, items: str, why: str) -> None:
+        """Take a mail as bad that was refused often enough, alone; or raise, to ask for it again."""
+        gives = await self.gives_others(box, uid, items)
+        if gives or not self._proof:
+            self.struck(uid, why, LENIENT_MAX)
+            if uid in self.bad:
+                return
+        if _FOR_NOW.search(why) or not gives:
+            raise Refused(why)
+        raise Narrowed(why)
+
+    def _ended(self, why: str) -> Broken:
+        self._ends += 1
+        return Narrowed(why) if self._ends <= _ENDS_MAX else Broken(why)
+
+    async def gives_others(self, box: Mailbox, uid: int, items: str) -> bool:
+        """Whether the server gives another mail of the folder: then it is the mail that is bad, and not the server.
+
+        Where the other one was what ended the connection, the mail itself is asked for at the next, and no other.
+        """
+        if uid == self._at_once:
+            self._at_once = 0
+            return False
         others = [each for each in await box.uids("ALL") if each != uid and each not in self.bad]
         for _ in others[:_OTHERS_MAX]:
-            other = self._given if self._given in others else others[-1 - self._turn % len(others)]
-            self._given = 0
+            other = self._given.pop(items, 0)
+            other = other if other in others else others[-1 - self._turn % len(others)]
             self._turn += 1  # this one may be bad as well: another is asked for, the next time
-            with contextlib.suppress(Refused):
+            try:
                 answer = await box.listed([other], items)
-                if any(each.size or each.octets is not None for each in answer):
-                    self._given = other
-                    return True
+            except Refused:
+                continue
+            except Broken as broken:
+                self._at_once = uid
+                raise self._ended(str(broken)) from None
+            if any(each.size or each.octets is not None for each in answer):
+                self._given[items] = other
+                return True
         return False
 
     def struck(self, uid: int, why: str, most: int = STRIKES_MAX) -> None:
-        """Note that a connection ended at one mail; at the last of `most` times it is bad."""
+        """Note that the server failed at one mail; at the last of `most` times it is bad."""
         self._strikes[uid] += 1
         if self._strikes[uid] >= most:
             self.bad[uid] = why
 
     # ---- octets, which no answer to `listed` holds
 
-    def suspected(self, uid: int) -> bool:
-        """Whether a connection ended at a mail, alone or among others: it is asked for alone."""
-        return self._strikes[uid] > 0
+    def apart(self, uid: int) -> bool:
+        """Whether the server failed at a mail, alone or among others: it is asked for alone."""
+        return uid in self._apart
 
-    def ended(self, uids: Iterable[int], why: str) -> None:
-        """Note that a connection ended, or a command was refused, where the octets of some mails were asked for."""
-        self._strikes.update(uids)
-        self._why = why
+    def failed(self, uids: Sequence[int], why: str, *, gives: bool) -> None:
+        """Note that the server failed where the octets of some mails were asked for; `gives` if it gave another's."""
+        self._apart.update(uids)
+        if gives and len(uids) == 1:
+            self.struck(uids[0], why, LENIENT_MAX)
 
     def cleared(self, uids: Iterable[int]) -> None:
         """Note that the octets of mails were given."""
-        for uid in uids:
-            self._strikes.pop(uid, None)
-
-    async def blamed(self, box: Mailbox, uid: int, items: str) -> str:
-        """Return why a mail is bad; "" if it is not, or the server gives no other mail's `items` either."""
-        if self._strikes[uid] >= _OCTETS_STRIKES_MAX and await self._gives_others(box, uid, items):
-            self.bad.setdefault(uid, self._why)
-        return self.bad.get(uid, "")
+        self._apart.difference_update(uids)

@@ -6,10 +6,10 @@ import pytest
 
 from gateway.imap import Broken, Refused
 from gateway.mail.imap import Listed
-from gateway.suspect import Suspects
+from gateway.suspect import Narrowed, Suspects
 
 ALL = range(1, 41)
-CONNECTIONS_MAX = 150
+CONNECTIONS_MAX = 300
 
 
 class Box:
@@ -67,25 +67,38 @@ def test_a_server_that_is_away_blames_no_mail():
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("how", ["hangs", "refuses"])
-def test_a_mail_whose_octets_end_connections_is_blamed_where_others_are_given(bad, how):
+def test_another_is_given_whichever_ones_are_bad(bad, how):
     suspects = Suspects(proof=True)
-    for uid in bad:
-        for _ in range(CONNECTIONS_MAX):
-            suspects.ended([uid], "it hung up")
-            try:
-                why = asyncio.run(suspects.blamed(Box(**{how: bad}), uid, "octets"))
-            except (Broken, Refused):
-                continue
-            if why:
+    for _ in range(CONNECTIONS_MAX):
+        try:
+            if asyncio.run(suspects.gives_others(Box(**{how: bad}), min(bad), "octets")):
                 break
-    assert suspects.bad.keys() == bad
+        except Broken:
+            pass
+    else:
+        pytest.fail("no other was given")
 
 
-def test_a_mail_whose_octets_are_given_at_last_is_not_blamed():
+def test_a_mail_whose_octets_cannot_be_had_is_bad_only_where_others_were_given():
     suspects = Suspects(proof=True)
-    for _ in range(4):
-        suspects.ended([7], "it hung up")
-    assert suspects.suspected(7)
-    suspects.cleared([7])
-    suspects.ended([7], "it hung up")
-    assert asyncio.run(suspects.blamed(Box(), 7, "octets")) == ""
+    for _ in range(9):
+        suspects.failed([7], "it hung up", gives=False)
+    suspects.failed([8, 9], "it hung up", gives=True)
+    assert not suspects.bad
+    for _ in range(5):
+        suspects.failed([7], "it hung up", gives=True)
+    assert suspects.bad == {7: "it hung up"}
+    suspects.cleared([8])
+    assert (suspects.apart(8), suspects.apart(9)) == (False, True)
+
+
+def test_what_is_known_is_handed_out_before_all_is():
+    suspects = Suspects()
+    box = Box(hangs={30})
+    with pytest.raises(Narrowed):
+        asyncio.run(suspects.listed(box, ALL, "size"))
+    with pytest.raises(Narrowed):
+        asyncio.run(suspects.listed(box, ALL, "size"))
+    first = suspects.known_first(ALL)
+    assert list(first) == list(range(1, 21))
+    assert [each.uid for each in asyncio.run(suspects.listed(Box(away=True), first, "size"))] == list(first)

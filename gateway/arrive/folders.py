@@ -20,7 +20,7 @@ from gateway.alias import Addresses
 from gateway.attend import Condition, Tell, attend
 from gateway.config import ARCHIVE
 from gateway.folder import LOST, OWN, STAGES, WON, is_card, of_record, record_in, stage_in
-from gateway.imap import Account, Broken, Mailbox, Refused, connect
+from gateway.imap import FILED, WATCHED, Account, Broken, Mailbox, Refused, connect
 from gateway.mail.imap import Folder, Listed, message_id_of
 from gateway.people import Person
 from gateway.records import commands
@@ -32,7 +32,7 @@ from gateway.store import arrivals, cards, filing, mailboxes, notices, records
 from gateway.store.arrivals import Received
 from gateway.store.notices import NewNotice
 from gateway.store.session import Store, Transaction
-from gateway.suspect import Narrowed, Suspects
+from gateway.suspect import LENIENT_MAX, STRIKES_MAX, Narrowed, Suspects
 from gateway.worker import now_ms
 
 LOOK_S = 3.0
@@ -60,7 +60,7 @@ class Watcher:
         self._key = key
         self._account = account
         self._arrived = arrived
-        self._condition = Condition(store, account.watched, "watch", tell, account.filed)
+        self._condition = Condition(store, account.attended(WATCHED), "watch", tell, account.attended(FILED))
         self._suspects: defaultdict[str, Suspects] = defaultdict(Suspects)  # by folder
         self._pattern = "*" if key == ARCHIVE else f"{OWN}*"
 
@@ -171,22 +171,23 @@ class Watcher:
             return
         try:
             parts = [part async for part in box.octets(each.uid, limit)]
-        except Refused as refused:
-            await asyncio.to_thread(self._leave, folder, f"it cannot be read: {refused}")
-            return
-        except Broken as broken:
-            self._suspects[folder].struck(each.uid, str(broken))
-            raise Narrowed(str(broken)) from None
+        except (Refused, Broken) as error:
+            self._suspects[folder].struck(
+                each.uid, str(error), LENIENT_MAX if isinstance(error, Refused) else STRIKES_MAX
+            )
+            raise Narrowed(str(error)) from None
         action = "" if self._key == ARCHIVE else commands.NOTE.name
         address = str(self._addresses.alias(self._record_in(folder), action))
         received = self._received(b"".join(parts), address)
         await asyncio.to_thread(self._keep, received, folder, state.uid_validity, each.uid + 1)
 
     def _leave(self, folder: str, why: str) -> None:
-        """Leave a mail in a folder, and tell whose account it is, once a day."""
-        maillog.fault("folders", ValueError(f"a mail in {folder}: {why}"))
+        """Leave a mail in a folder, and tell whose account it is, once a day; of the archive `settings`."""
         person = self._site.people.by_key.get(self._key)
-        if person is not None:
+        if person is None:
+            self._condition.left_out(folder, why)
+        else:
+            maillog.fault("folders", ValueError(f"a mail in {folder}: {why}"))
             data = {"account": self._account.name, "mail": folder, "error": why}
             with self._store.write() as tx:
                 notices.add(tx, NewNotice("account", person.key, person.email[0], data, daily=True), now_ms())

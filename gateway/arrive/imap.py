@@ -30,7 +30,7 @@ from gateway.store import arrivals, mailboxes
 from gateway.store.arrivals import IMAP, Received
 from gateway.store.mailboxes import Progress
 from gateway.store.session import Store
-from gateway.suspect import Suspects
+from gateway.suspect import Narrowed, Suspects
 from gateway.worker import Traffic, now_ms
 
 POLL_S = 30.0  # and the longest that IDLE is believed
@@ -65,10 +65,12 @@ class Fetcher:
         self._traffic = traffic
         self._arrived = arrived
         self._account = account_of(site.settings, door)
-        self.name = self._account.fetched(door.folder)
+        self.name = self._account.attended(door.folder)
         self._condition = Condition(store, self.name, "fetch", tell)
         self._suspects = Suspects(proof=True)
-        self._put_aside: set[int] = set()  # bad mails that were to be moved away: a server may hang up at that, too
+        self._put_aside: set[tuple[int, int]] = (
+            set()
+        )  # UIDVALIDITY and UID of bad mails that were moved away, or nearly
         self._stays = ""  # why what was kept cannot be moved away
         self._most = site.settings.max_size
 
@@ -121,7 +123,7 @@ class Fetcher:
             undone = "UNDELETED" if self._door.done else "UNSEEN"
             left = [uid for uid in await box.uids(f"UID 1:{reached.uid} {undone}") if uid <= reached.uid]
             await self._away(box, [uid for uid in left if uid not in reached.bad], self._door.done)
-            await self._aside(box, [uid for uid in left if uid in reached.bad])
+            await self._aside(box, folder, [uid for uid in left if uid in reached.bad])
 
     async def _fetch_new(self, box: Mailbox, folder: Folder) -> bool:
         """Take the next mails in; False if there is none."""
@@ -130,10 +132,11 @@ class Fetcher:
         if not new:
             return False
         await asyncio.to_thread(self._condition.waits, len(new))
-        told = {each.uid: each for each in await self._suspects.of(folder.uid_validity).listed(box, new, SIZES)}
+        waiting = len(new)
+        new = [*self._suspects.of(folder.uid_validity).known_first(new)]
+        told = {each.uid: each for each in await self._suspects.listed(box, new, SIZES)}
         # What the server leaves out of its answer is there none the less.
         found = [told.get(uid) or Listed(uid) for uid in new]
-        waiting = len(found)
         for group in _grouped(found, self._suspects):
             fetched = await self._taken(box, group)
             bad = [each for each in fetched if each.octets is None]
@@ -142,7 +145,7 @@ class Fetcher:
             self._traffic.arriving()
             reached = Progress(folder.uid_validity, group[-1].uid, (*reached.bad, *(each.uid for each in bad)))
             await asyncio.to_thread(self._keep, fetched, reached)
-            await self._aside(box, [each.uid for each in bad])
+            await self._aside(box, folder, [each.uid for each in bad])
             waiting -= len(group)
             await self._note(waiting)
             self._arrived()
@@ -150,23 +153,27 @@ class Fetcher:
         return True
 
     async def _taken(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
-        """Fetch a group; what ends the connection, or is refused, again and again is bad, and stops nobody else."""
+        """Fetch a group; where the server fails again and again at one mail it is bad, and stops nobody else."""
+        first, suspects = group[0], self._suspects
+        if first.uid in suspects.bad:
+            return [Fetched(first.uid, None, suspects.bad[first.uid])]
+        if first.size > self._most:
+            return [Fetched(first.uid, None, f"it has {first.size} octets, more than the {self._most} that are taken")]
+        gives = suspects.apart(first.uid) and await suspects.gives_others(box, first.uid, _BEGINNING)
         try:
             fetched = await self._fetch(box, group)
         except (Broken, Refused) as error:
-            self._suspects.ended([each.uid for each in group], str(error))
+            suspects.failed([each.uid for each in group], str(error), gives=gives)
+            if gives:
+                raise Narrowed(str(error)) from None
             raise
-        self._suspects.cleared(each.uid for each in group)
+        suspects.cleared(each.uid for each in group)
         return fetched
 
     async def _fetch(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
-        """Return a group of mails; small ones by one command, a large or a suspected one in parts."""
+        """Return a group of mails; small ones by one command, a large one, or one that is asked for apart, in parts."""
         first = group[0]
-        if first.size > self._most:
-            return [Fetched(first.uid, None, f"it has {first.size} octets, more than the {self._most} that are taken")]
-        if why := await self._suspects.blamed(box, first.uid, _BEGINNING):
-            return [Fetched(first.uid, None, why)]
-        if len(group) == 1 and (first.size > _SMALL or not first.size or self._suspects.suspected(first.uid)):
+        if len(group) == 1 and (first.size > _SMALL or not first.size or self._suspects.apart(first.uid)):
             return await self._in_parts(box, first.uid)
         listed = await box.listed([each.uid for each in group], _WHOLE)
         found = {each.uid: each.octets for each in listed if each.octets is not None}
@@ -208,14 +215,15 @@ class Fetcher:
             recipients=recipients or (NO_ENVELOPE,), content=octets,
         )  # fmt: skip
 
-    async def _aside(self, box: Mailbox, bad: Sequence[int]) -> None:
-        """Move away what could not be taken in, each once."""
-        for uid in bad:
-            if uid not in self._put_aside:
-                self._put_aside.add(uid)
-                await self._away(box, [uid], self._door.failed)
+    async def _aside(self, box: Mailbox, folder: Folder, bad: Sequence[int]) -> None:
+        """Move away what could not be taken in, each once: a server may hang up at that, too."""
+        for each in ((folder.uid_validity, uid) for uid in bad):
+            if each not in self._put_aside:
+                self._put_aside.add(each)
+                if not await self._away(box, [each[1]], self._door.failed):
+                    self._put_aside.discard(each)
 
-    async def _away(self, box: Mailbox, uids: Sequence[int], to: str) -> None:
+    async def _away(self, box: Mailbox, uids: Sequence[int], to: str) -> bool:
         """Move away what was dealt with; what the server does not let go stays until the next connection."""
         for at in range(0, len(uids), _MOVED):
             some = uids[at : at + _MOVED]
@@ -226,7 +234,8 @@ class Fetcher:
                     await box.flag(some, "\\Seen")
             except Refused as refused:
                 self._stays = f"what was fetched cannot be moved to {to or 'anywhere'}: {refused}"
-                return
+                return False
+        return True
 
 
 SIZES = "UID RFC822.SIZE"
@@ -241,7 +250,7 @@ def _grouped(found: Sequence[Listed], suspects: Suspects) -> list[list[Listed]]:
     for each in found:
         last = groups[-1] if groups else []
         full = not last or len(last) >= _BATCH or octets + each.size > _TOGETHER
-        alone = [one for one in (each, *last[-1:]) if one.size > _SMALL or not one.size or suspects.suspected(one.uid)]
+        alone = [one for one in (each, *last[-1:]) if one.size > _SMALL or not one.size or suspects.apart(one.uid)]
         if full or alone:
             groups.append([])
             octets = 0

@@ -19,7 +19,7 @@ from gateway import maillog
 from gateway.attend import Condition, Tell, attend
 from gateway.config import ARCHIVE, parse_duration
 from gateway.folder import INBOX, LOST, OWN, STAGES, WON, is_card, of_stage
-from gateway.imap import Account, Broken, Mailbox, Refused, connect
+from gateway.imap import FILED, Account, Broken, Mailbox, Refused, connect
 from gateway.mail.imap import message_id_of
 from gateway.send.retry import next_try
 from gateway.site import Site
@@ -34,6 +34,7 @@ BATCH = 100
 TIDY_S = 10.0
 _STRIKES_MAX = 3  # times a connection may end at a filing before others come first
 IDLE_S = 2.0  # the longest sleep, for what nobody wakes us for
+_DECIDED_S = 300.0  # the longest that a card stays where somebody moved it while nothing is decided
 _KEYWORD = re.compile(r"[^A-Za-z0-9._-]")
 _IDS = "UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 _AT_ONCE = 500  # mails whose Message-IDs are asked for at once
@@ -53,7 +54,9 @@ class Filer:
         self._tidied = 0.0
         self._last = (0, b"")
         self._ids: dict[int, str] = {}  # of what is read and not starred in the inbox, by UID
-        self._condition = Condition(store, account.filed, "file", tell)
+        self._ids_of = 0  # its UIDVALIDITY
+        self._moved: dict[str, float] = {}  # since when a card stands where somebody moved it
+        self._condition = Condition(store, account.attended(FILED), "file", tell)
         self._strikes: Counter[int] = Counter()  # how often a connection ended at a filing
         self._suspects: defaultdict[str, Suspects] = defaultdict(Suspects)  # by folder
         self._missed: set[str] = set()  # cards that stood nowhere the last time
@@ -187,8 +190,10 @@ class Filer:
     async def _there(self, box: Mailbox, folder: str, message_id: str) -> int:
         try:
             await box.select(folder)
-        except Refused:  # somebody took it away, and what stood there
-            await box.make(folder)
+        except Refused:
+            if any(each.name == folder for each in await box.folders(folder)):
+                raise  # it is in use, say; what stands there is not known
+            await box.make(folder)  # somebody took it away, and what stood there
             return 0
         return next(iter(await box.find(message_id)), 0)
 
@@ -204,7 +209,10 @@ class Filer:
         for each in await asyncio.to_thread(self._cards):
             try:
                 if each.placed_folder and await self._was_moved(box, each):
-                    continue  # by somebody, just now: what they mean is decided first
+                    since = self._moved.setdefault(each.placed_id, self._loop.time())
+                    if self._loop.time() - since < _DECIDED_S:
+                        continue  # by somebody, just now: what they mean is decided first
+                self._moved.pop(each.placed_id, None)
                 await self._place(box, each)
             except Refused as refused:  # it is tried again the next time, and stands in no other's way
                 self._refused = str(refused)
@@ -298,7 +306,10 @@ class Filer:
             return
         settings = self._site.settings.filing
         keep = parse_duration(settings.keep_read if settings else "7d")
-        suspects = self._suspects[INBOX].of((await box.select(INBOX)).uid_validity)
+        validity = (await box.select(INBOX)).uid_validity
+        suspects = self._suspects[INBOX].of(validity)
+        if validity != self._ids_of:  # these numbers are of other mails now
+            self._ids, self._ids_of = {}, validity
         read = await box.uids("SEEN UNFLAGGED")
         new = [uid for uid in read if uid not in self._ids]
         self._ids = {uid: message_id for uid, message_id in self._ids.items() if uid in set(read)}
