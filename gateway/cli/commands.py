@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gateway.cli.app import NO, REFUSED, AsJson, Open, fail, opened, operator, out, say, show_json
-from gateway.decide.command import note_words
+from gateway.decide.command import EMPTY_NOTE, note_words
 from gateway.decide.execute import Executed, Giver, execute
 from gateway.decide.meant import Mistake
 from gateway.decide.post import Desk, Text, post
@@ -14,7 +14,7 @@ from gateway.node import make_renderer
 from gateway.notify.answer import Asked, Section, sections
 from gateway.notify.compose import Part
 from gateway.people import Person
-from gateway.records.commands import BY_NAME, UNFOLLOW, Given, split_commands
+from gateway.records.commands import BY_NAME, UNFOLLOW, Given, asks_note, split_commands
 from gateway.records.kinds import NOTE
 from gateway.store import records
 from gateway.store.messages import Author
@@ -40,7 +40,7 @@ def carry_out(
         record = records.find(tx, ref, lock=True)
         if record is None:
             fail(f"there is no record {ref}", NO)
-        given = _given(command)
+        given, below = _given(command)
         if not person.entitled and any(each.command is not UNFOLLOW for each in given):
             fail(f"{who} may not give commands: it needs the right sales", REFUSED)
         twice = [each.line for each in given if each.command and each.command.name in site.site.rules.confirm_twice]
@@ -49,8 +49,9 @@ def carry_out(
         author = Author(person.key, person.name, person.email[0])
         giver = Giver(author, person.key, f"the command line, {operator()}")
         desk = Desk(site.site, site.addresses)
-        made = execute(tx, desk, record, given, giver, now_ms())
-        if isinstance(made, Executed) and (words := note_words(given)):
+        empty = asks_note(given) and not note_words(given, below)
+        made = EMPTY_NOTE if empty else execute(tx, desk, record, given, giver, now_ms())
+        if isinstance(made, Executed) and (words := note_words(given, below)):
             post(tx, desk, made.record, NOTE, author, Text("\n".join(words)), now_ms(), parent=None)
         answered = _answered(tx, site, person, made)
         site.store.wake_others(tx)
@@ -59,14 +60,14 @@ def carry_out(
             nearest = list(made.instead or made.nearest)
             show_json({"given": made.given, "problem": str(made.problem), "nearest": nearest})
         say(f"nothing was done: {made.given}: {str(made.problem) or 'is no command here'}")
-        if made.nearest:
+        if made.instead or made.nearest:
             say(f"did you mean: {', '.join(made.instead or made.nearest)}")
         sys.exit(REFUSED)
     _show(made, answered, as_json=as_json)
 
 
-def _given(words: tuple[str, ...]) -> tuple[Given, ...]:
-    """Return the commands that words on a command line are: each begins with `/`, or the first word does without."""
+def _given(words: tuple[str, ...]) -> tuple[tuple[Given, ...], str]:
+    """Return the commands that words on a command line are, each with a `/` but perhaps the first, and a text."""
     if not words:
         fail("name at least one command, `confirm` say", 2)
     lines: list[list[str]] = []
@@ -75,8 +76,10 @@ def _given(words: tuple[str, ...]) -> tuple[Given, ...]:
             lines.append([word if word.startswith(("/", "／")) else f"/{word}"])
         else:
             lines[-1].append(word)
-    given, _ = split_commands("\n".join(" ".join(line) for line in lines))
-    return given
+    given, below = split_commands("\n".join(" ".join(line) for line in lines))
+    if below and not asks_note(given):
+        fail(f"a text goes with /note alone: {below[:80]}", 2)
+    return given, below
 
 
 def _answered(tx: Transaction, site: Open, person: Person, made: Executed | Mistake) -> Answered:

@@ -4,38 +4,37 @@ A mistake executes nothing of its mail, and is answered with the words that come
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.decide import machine, prefs, standing
+from gateway.decide import machine, prefs, transcript
 from gateway.decide.authorise import Question, Wish, authorise
 from gateway.decide.disposition import hold
 from gateway.decide.execute import Executed, Giver, execute, unknown
 from gateway.decide.held import SECOND_YES
-from gateway.decide.intake import leading_lines
-from gateway.decide.meant import Mistake, address_words, any_meant, signed_only, subtypes
-from gateway.decide.place import Incoming, Place, keep_aside, named, tell_held
+from gateway.decide.meant import PLACEHOLDERS, Mistake, address_words, any_meant, signed_only, subtypes
+from gateway.decide.place import Incoming, Place, keep_aside, named
 from gateway.decide.post import Desk, Text
 from gateway.decide.quoted import careful
-from gateway.following import in_general
+from gateway.decide.transcript import HIDDEN_NOTE
 from gateway.mail.address import parse_address
 from gateway.mail.quoting import begins_quoted, split_reply
 from gateway.people import Person
 from gateway.records.commands import (
     BY_NAME,
     FOLLOW,
-    HELP,
     INVOICE,
-    LIST,
     NOTE,
     PREFS,
     QUOTE,
     SEND,
-    UNDO,
+    SET,
     UNFOLLOW,
     Command,
     Given,
     asks_note,
+    decorated,
     fits,
     may_mean_note,
     split_commands,
@@ -43,67 +42,65 @@ from gateway.records.commands import (
 )  # fmt: skip
 from gateway.records.lifecycle import Problem
 from gateway.records.record import CUSTOMER
-from gateway.store import audit, messages, notices
+from gateway.store import messages, notices
 from gateway.store.arrivals import FOLDER, Settled
-from gateway.store.followers import standing_choices
 from gateway.store.messages import Author
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
-_FILES_SHOWN = 20
 NOT_POSTED = "What you wrote beside it is posted nowhere: write it to the address of the record."
-FOR_A_RECORD = Problem("it is for a record: write it to the address of the record")
-STANDS = Problem("what you chose for all records stands until you choose otherwise: /follow, /unfollow or /prefs")
-HIDDEN_NOTE = Mistake("/note", problem=Problem("it must stand in the first line"), instead=("/note",))
 
 
-def note_words(given: Sequence[Given]) -> list[str]:
-    """Return what stands behind `/note` on its line: it is part of the note."""
-    return [" ".join(each.arguments) for each in given if each.command is NOTE and each.arguments]
+_COLON = re.compile(r"[^\s:：]\s*[:：]\s*\S")
+EMPTY_NOTE = Mistake("/note", problem=Problem("a note needs a text"))
+
+
+def note_words(given: Sequence[Given], below: str = "") -> list[str]:
+    """Return what stands behind `/note` on its line, and `below`: both are the note."""
+    words = [" ".join(each.arguments) for each in given if each.command is NOTE]
+    return [*filter(None, [*words, below])] if words else []
 
 
 def mistake(desk: Desk, where: Place, given: Sequence[Given], text: str) -> Mistake | None:
     """Return the first command nobody knows, or a note that `text` hides, or None."""
     if not asks_note(given) and where.action != NOTE.name and may_mean_note(text):
         return HIDDEN_NOTE
+    if not given and (found := decorated(text)) is not None:
+        line, meant = found
+        return Mistake(line, problem=Problem("a command stands at the beginning of its line"), instead=(meant.line,))
     wrong = next((each for each in given if each.command is None), None)
     kinds = desk.site.rules.kinds
     return unknown(wrong, lambda each: fits(each, where.record, kinds)) if wrong else None
 
 
 def refuse(
-    tx: Transaction, incoming: Incoming, where: Place, wrong: Mistake, given: Sequence[Given] = (), text: str = ""
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wrong: Mistake, given: Sequence[Given], text: str
 ) -> Settled:  # fmt: skip
-    """Answer a mail whose command cannot be carried out; nothing of it is.
-
-    The answer holds the mail as it would have worked, ready to send: the commands `given`, mended, and the `text`.
-    """
-    scope = f"record:{where.record.id}:mistake"  # a mail to two addresses of one record is answered once
-    if messages.claim_effect(tx, scope, incoming.original_id, incoming.mail.body_digest) == "repeated":
-        return Settled("done", "duplicate", "the same mistake was answered already", where.record.id)
+    """Answer a mail whose command cannot be carried out; nothing of it is. Only what would work is offered."""
     lines = [each.line for each in given]
-    mended = [_mended(lines, wrong.given, line) for line in wrong.instead]
-    instead = ["\n".join([*each, *([""] if text.strip() else []), text]).strip() for each in mended]
-    # What was to stay inside stays there when it is sent again, or answered.
-    note = incoming.note or where.action == NOTE.name or asks_note(given) or wrong is HIDDEN_NOTE
-    files = [each.name for each in incoming.attachments][:_FILES_SHOWN]
-    told = {**_wrong(wrong, instead), "note": note, "files": files}
-    _answer(tx, incoming, where.record.id, "mistake", told)
-    return Settled("done", "mistake", f"{wrong.given} is no command here; nothing was done", where.record.id)
+    works: list[str] = []
+    for each in wrong.instead:
+        mended = transcript.mended_lines(lines, wrong.given, each)
+        made = _rehearsed(tx, desk, incoming, where, mended)
+        if isinstance(made, Executed):
+            works.append(each)
+        elif made.given == each:  # `/set stage qualifed` is `/stage qualifed`, and that is `/stage qualified`
+            more = [transcript.mended_lines(mended, each, further) for further in made.instead]
+            found = (_rehearsed(tx, desk, incoming, where, one) for one in more)
+            works += [one for one, did in zip(made.instead, found, strict=True) if isinstance(did, Executed)]
+    wrong = wrong if tuple(works) == wrong.instead else replace(wrong, instead=tuple(dict.fromkeys(works)))
+    return transcript.refuse(tx, incoming, where, wrong, given, text)
 
 
-def _wrong(wrong: Mistake, instead: Sequence[str]) -> dict[str, object]:
-    """Return what a transcript says of a mistake; `instead` are the mails that would have worked."""
-    return {
-        "given": wrong.given, "nearest": list(wrong.nearest), "problem": wrong.problem.pattern,
-        "about": list(wrong.problem.about), "instead": list(instead),
-    }  # fmt: skip
-
-
-def _mended(lines: Sequence[str], wrong: str, right: str) -> Sequence[str]:
-    """Return the command lines of a mail with the wrong one as it would have worked."""
-    mended = [right if wrong in (line, line.split(" ")[0]) else line for line in lines] or [right]
-    return list(dict.fromkeys(mended))
+def _rehearsed(
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, lines: Sequence[str]
+) -> Executed | Mistake:  # fmt: skip
+    """Return what commands would do; nothing of it is done."""
+    given, _ = split_commands("\n".join(lines))
+    with tx.begin_nested() as point:
+        made = execute(tx, desk, where.record, given, _giver(incoming, where), incoming.now)
+        point.rollback()
+    return made
 
 
 def carry_out(
@@ -158,7 +155,9 @@ def asks_again(
     never sees it. `where` is None for what is chosen for all records.
     """
     person = incoming.identity.person
-    asking = desk.site.rules.confirm_twice if not incoming.doubtful else frozenset(BY_NAME)  # it may be a machine's
+    asking = (
+        desk.site.rules.confirm_twice if not incoming.doubtful else frozenset(BY_NAME) - {NOTE.name}
+    )  # it may be a machine's
     twice = [each.line for each in given if each.command and each.command.name in asking]
     if not twice or incoming.recipient.released or person is None:
         return None
@@ -193,7 +192,7 @@ def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) ->
     given, text = _by_its_address(desk, incoming, where)
     wrong = _wrong_here(desk, where, given)
     if wrong is not None:
-        return refuse(tx, incoming, where, wrong, given, text)
+        return refuse(tx, desk, incoming, where, wrong, given, text)
     said = Text(attachments=incoming.attachments, original_id=incoming.mail.message_id)
     said = Text() if incoming.note else replace(said, text=text if where.action == SEND.name else "")
     checked = careful(tx, desk, incoming, where, said, titles(given))
@@ -208,7 +207,7 @@ def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) ->
         return Settled("done", "duplicate", "the same mail was carried out already", where.record.id)
     made = execute(tx, desk, where.record, given, _giver(incoming, where, checked), incoming.now)
     if isinstance(made, Mistake):
-        return refuse(tx, incoming, where, made, given, text)
+        return refuse(tx, desk, incoming, where, made, given, text)
     posted = any(not each.action for each in named(desk, incoming, where.record))  # by the record's own address
     if text and where.action != SEND.name and not made.warning and not posted:
         made = replace(made, warning=NOT_POSTED)
@@ -241,15 +240,30 @@ def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> tuple[Seque
         return given or [Given(asked.name, asked, ())], ""
     if any(each.command is asked and each.arguments for each in lines):  # `/lost too dear` says it itself
         return lines, "" if signed_only(rest, person) else rest.strip()
+    rest = _without_label(rest, incoming.mail.subject.strip(), where.record.ref)
     first, _, below = rest.partition("\n")
-    if incoming.mail.subject.strip() == f"{first.strip()} {where.record.ref}":
-        first = ""
     words = tuple(first.split()) if asked.takes and asked not in (QUOTE, INVOICE) else ()
     if not _are_meant(desk, where, asked, words, person):
         words = ()
+    more: list[Given] = []
+    while words and asked is SET and _COLON.search(below.partition("\n")[0]):  # `有效期限：2026-12-24`
+        line, _, below = below.partition("\n")
+        more.append(Given(asked.name, asked, tuple(line.split())))
     left = below if words else f"{first}\n{below}"
     lines = tuple(each for each in lines if (each.command, each.arguments) != (asked, ()))
-    return [*lines, Given(asked.name, asked, words)], "" if signed_only(left, person) else left.strip()
+    return [*lines, Given(asked.name, asked, words), *more], "" if signed_only(left, person) else left.strip()
+
+
+def _without_label(text: str, subject: str, ref: str) -> str:
+    """Return a text without what a button wrote there, its own name: people write above it, below it, or before it.
+
+    What was to be written over stays where nothing else was written.
+    """
+    label = subject.removesuffix(ref).strip() if subject.endswith(ref) else ""
+    lines = [line.rstrip().removesuffix(label) for line in text.split("\n")]
+    written = [line for line in lines if line.strip() and line.strip().casefold() not in PLACEHOLDERS]
+    left = [line for line in lines if not written or line.strip().casefold() not in PLACEHOLDERS]
+    return "\n".join(left).strip("\n")
 
 
 def _are_meant(desk: Desk, where: Place, asked: Command, words: Sequence[str], person: Person | None) -> bool:
@@ -275,22 +289,9 @@ def _answer_all(
     done = replace(made, done=tuple(each for each in made.done if each[0] not in asked))
     moved = incoming.arrival.door == FOLDER  # whoever moved a card sees where it stands
     if done.done and not moved:
-        _answer(tx, incoming, where.record.id, "done", {**_told(done), "outside": list(outside)[:20]})
+        transcript.tell(tx, incoming, where.record.id, "done", {**_told(done), "outside": list(outside)[:20]})
     if asked:
-        answer(tx, incoming, asked, where.record.id, where.parent.id if where.parent else None)
-
-
-def answer(
-    tx: Transaction, incoming: Incoming, asked: Sequence[str], record_id: int | None, about: int | None = None
-) -> None:  # fmt: skip
-    """Answer what an authenticated person asked; nobody else, and no machine, is answered.
-
-    `about` is the message whose mail was answered with the question.
-    """
-    identity = incoming.identity
-    if identity.person is not None and identity.authenticated and not incoming.automatic:
-        data = {"asked": list(asked), "answers": incoming.mail.message_id, "about": about}
-        notices.add(tx, NewNotice("answer", identity.person.key, identity.email, data, record_id), incoming.now)
+        transcript.answer(tx, incoming, asked, where.record.id, where.parent.id if where.parent else None)
 
 
 def _giver(incoming: Incoming, where: Place, said: Text = Text()) -> Giver:
@@ -309,91 +310,3 @@ def _told(made: Executed) -> dict[str, object]:
         "made": list(made.made),
         "warning": made.warning,
     }
-
-
-def _answer(
-    tx: Transaction, incoming: Incoming, record_id: int | None, what: str, data: Mapping[str, object]
-) -> None:  # fmt: skip
-    """Answer an authenticated person with a transcript; nobody else, and no machine, is answered."""
-    identity = incoming.identity
-    if identity.person is not None and identity.authenticated and not incoming.automatic:
-        told = {"what": what, "answers": incoming.mail.message_id, **data}
-        new = NewNotice("transcript", identity.person.key, identity.email, told, record_id)
-        notices.add(tx, new, incoming.now)
-
-
-def without_record(tx: Transaction, incoming: Incoming) -> Settled | None:
-    """Answer one of our own people whose mail to an intake begins with commands: there is no record yet. Else None."""
-    identity = incoming.identity
-    if identity.person is None or not identity.authenticated or incoming.automatic:
-        return None
-    text = split_reply(incoming.mail.text).text
-    given = (*split_commands(text)[0], *split_commands(leading_lines(text)[2])[0])
-    wrong = next((each for each in given if each.command not in (None, NOTE)), None)
-    if wrong is None:
-        return None
-    _answer(tx, incoming, None, "mistake", _wrong(Mistake(wrong.line, problem=FOR_A_RECORD), ()))
-    return Settled("done", "mistake", f"{wrong.line} is for a record; nothing was done, and nothing made")
-
-
-def to_reserved(tx: Transaction, desk: Desk, local: str, incoming: Incoming) -> Settled:
-    """Answer what people ask the gateway; other mail to it, postmaster or abuse is for `settings` (RFC 2142).
-
-    Complaints are written by machines, too (RFC 5965): at postmaster and abuse they are kept like any other.
-    """
-    if incoming.automatic and local == "gateway":
-        return Settled("done", "automatic", incoming.automatic)
-    if local == "gateway" and incoming.identity.person is not None and incoming.identity.authenticated:
-        return _to_gateway(tx, desk, incoming, incoming.identity.person)
-    reason = f"it is for the people with the right settings: {local}@"
-    tell_held(tx, desk, incoming, reason, None, [])
-    return Settled("held", local, reason)
-
-
-def _not_here(given: Given) -> Mistake | None:
-    """Return a command that cannot be given without a record as a mistake, or None."""
-    here = (LIST, HELP, PREFS, *standing.COMMANDS)
-    if given.command is None:
-        return unknown(given, lambda each: each in here)
-    if given.command in here:
-        return None
-    return Mistake(given.line, (), STANDS if given.command is UNDO else FOR_A_RECORD)
-
-
-def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person) -> Settled:
-    """Answer what needs no record, and carry out what a person chooses for the records of a team, or all."""
-    given, _ = split_commands(split_reply(incoming.mail.text).text)
-    wrong = next(filter(None, map(_not_here, given)), None)
-    if wrong is not None:
-        instead = ["\n".join(_mended([each.line for each in given], wrong.given, line)) for line in wrong.instead]
-        _answer(tx, incoming, None, "mistake", _wrong(wrong, instead))
-        return Settled("done", "mistake", f"{wrong.given} is no command here; nothing was done")
-    asked = [each.command.name for each in given if each.command in (LIST, HELP, PREFS)]
-    chosen = tuple(each for each in given if each.command in standing.COMMANDS)
-    if not given:
-        subtypes = list(desk.site.rules.kinds.subtypes.values())
-        ticked, sent = prefs.read(incoming.mail.text, subtypes), prefs.as_sent(incoming.mail.text, subtypes)
-        mine = in_general(person, standing_choices(tx), desk.site.people, desk.site.rules)
-        chosen = prefs.as_commands(ticked, sent, mine.wants(ticked) if mine else (), "team:*")
-        chosen = (*chosen, *standing.wanted_again(tx, person, chosen))
-        asked = [PREFS.name] if ticked and not chosen else asked
-    refused = machine.why_not(incoming, "command", named=True) if given or chosen else None
-    if refused is not None:
-        tell_held(tx, desk, incoming, refused.reason, None, [])
-        return Settled("held", refused.cause, refused.reason)
-    if (kept := asks_again(tx, desk, incoming, None, chosen)) is not None:
-        return kept
-    if chosen and messages.claim_effect(tx, "gateway", incoming.dated_id, incoming.mail.body_digest) == "repeated":
-        return Settled("done", "duplicate", "the same mail was carried out already")
-    how = incoming.identity.how or "released"
-    done = standing.carry_out(tx, desk, chosen, person.key, how, incoming.now)
-    if isinstance(done, Mistake):
-        _answer(tx, incoming, None, "mistake", _wrong(done, done.instead))
-        return Settled("done", "mistake", f"{done.given} cannot be done; nothing was")
-    if chosen:
-        _answer(tx, incoming, None, "done", {"done": [list(each) for each in done]})
-    for each in asked:
-        audit.append(tx, person.key, each, "", incoming.now, arguments=[], how=how)
-    if asked or not chosen:
-        answer(tx, incoming, asked or [HELP.name], None)
-    return Settled("done", "command", f"answered {', '.join(asked) or HELP.name}")

@@ -17,7 +17,7 @@ from gateway.records import commands
 from gateway.records.commands import BY_NAME, Command, Given
 from gateway.records.kinds import DEFAULT_SUBTYPES
 from gateway.records.lifecycle import Change, Problem, Refusal
-from gateway.records.record import Choice, Record
+from gateway.records.record import CUSTOMER, Choice, Record
 from gateway.store import audit, followers, records
 from gateway.store.messages import Author, Details
 from gateway.store.session import Transaction
@@ -149,7 +149,9 @@ def unknown(given: Given, fits: Callable[[Command], bool]) -> Mistake:
     meant = [(near, command) for near, command in near_ones if command is not None and fits(command)]
     ready = [near for near, command in meant if len(given.arguments) >= commands.needs(command)]
     instead = tuple(" ".join((near, *given.arguments)) for near in ready)
-    return Mistake(f"/{given.word}", tuple(near for near, _ in meant), instead=instead)
+    possible = tuple(f"/{each.name}" for each in BY_NAME.values() if each.kinds and fits(each))
+    near = tuple(near for near, _ in meant) or (*possible, f"/{commands.HELP.name}")
+    return Mistake(f"/{given.word}", near, instead=instead)
 
 
 def _do(
@@ -222,6 +224,9 @@ def _derive(
 def _let_follow(
     tx: Transaction, desk: Desk, record: Record, words: tuple[str, ...], *, without: bool
 ) -> Executed | Mistake:  # fmt: skip
+    name, said = record.customer.name, " ".join(words)
+    if name and f"{said} ".casefold().startswith(f"{name} ".casefold()):
+        words = (CUSTOMER, *said[len(name) :].split())
     found = all_named(desk, words)
     if isinstance(found, Mistake):
         return found

@@ -6,7 +6,7 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.decide.post import Desk
@@ -24,11 +24,13 @@ from gateway.rules import Team
 _VALUE_MAX = 500  # characters
 _NAME_WORDS = 4  # "Jan van der Berg"
 _COLON = re.compile(r"[:：=]")
-_PLACEHOLDERS = frozenset({"reason", "原因", "field", "欄位"})  # what a button leaves for its author to write over
+PLACEHOLDERS = frozenset({"reason", "原因", "field", "欄位"})  # what a button leaves for its author to write over
 _TEAM_WORDS = ("team:", "團隊:")  # what says that a choice stands for a team's records
 _CUSTOMER = frozenset({CUSTOMER, "客戶"})
 _ALL = frozenset({"*", "all", "全部"})
 _LIST = re.compile(r"[,，、;；]")
+_BETWEEN = frozenset({"and", "as", "for", "&", "和", "與", "及", "跟", "以及"})  # words of a list that name nothing
+_TO = frozenset({"to", "for", "給", "给"})
 _REASON_IS = re.compile(r"(?:reason|原因)\s*[:：]\s*(?=\S)", re.IGNORECASE)
 _FAREWELL = re.compile(
     r"(?:(?:best|kind|warm|many)? ?(?:regards|wishes|thanks)|thanks(?: a lot)?|thank you|cheers|sincerely|yours"
@@ -72,6 +74,7 @@ class Mistake:
         old = f" {self.wrong} " if f" {self.wrong} " in behind else self.wrong  # a word of its own, or in a list
         nearest = self.nearest[:3] if self.wrong else ()
         mended = tuple(word + behind.replace(old, old.replace(self.wrong, near), 1).rstrip() for near in nearest)
+        mended = tuple(each for each in mended if each != line.rstrip())
         lines = [each.partition(" ") for each in self.instead]
         whole = tuple(
             f"{word if commands.named(named) is commands.named(word) else named} {rest}".strip()
@@ -98,7 +101,7 @@ def whom(desk: Desk, word: str) -> str | Mistake:
     if address is not None and not desk.addresses.owns(address):
         return address.key
     known = _named(people.by_key) | {f"group:{team}": f"group:{team}" for team in rules.teams} | {CUSTOMER: CUSTOMER}
-    return Mistake("", _nearest_named(word, known), Problem("nobody is known as {}", (word,)), word)
+    return _unknown(word, known, Problem("nobody is known as {}", (word,)))
 
 
 def first_named(desk: Desk, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | Mistake:
@@ -124,14 +127,32 @@ def _and_others(who: str | Mistake, others: tuple[str, ...]) -> tuple[str, tuple
 
 
 def all_named(desk: Desk, words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]] | Mistake:
-    """Return whom the words behind a command name, the first or all of a list that stands first, and the others."""
-    listed = apart_in_lists(words[:1])
-    if len(listed) < 2:
-        found = first_named(desk, words)
-        return found if isinstance(found, Mistake) else ((found[0],), found[1])
-    whos = [whom(desk, each) for each in listed]
-    wrong = next((each for each in whos if isinstance(each, Mistake)), None)
-    return wrong or (tuple(each for each in whos if isinstance(each, str)), words[1:])
+    """Return all whom the words behind a command name, one after the other, and the words after them."""
+    known = list(desk.site.rules.kinds.subtypes.values())
+    whos: list[str] = []
+    pieces = _pieces(words)
+    for at, piece in enumerate(pieces):
+        left, later = piece, tuple(word for each in pieces[at + 1 :] for word in each)
+        while left:
+            found = first_named(desk, left)
+            listed = left is piece  # a piece of a list of people is one of them, or a mistake
+            if whos and (any_meant(left[:1], known) or (isinstance(found, Mistake) and not listed)):
+                return tuple(whos), (*left, *later)
+            if isinstance(found, Mistake):
+                return found
+            whos.append(found[0])
+            left = found[1]
+    return tuple(whos), ()
+
+
+def _pieces(words: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the pieces of a list, each in its words, however they are set apart: by commas, by `and`."""
+    pieces: list[list[str]] = [[]]
+    for word in words:
+        first, *others = [""] * 2 if word.casefold() in _BETWEEN else _LIST.split(word)
+        pieces[-1] += filter(None, [first])
+        pieces += [list(filter(None, [each])) for each in others]
+    return [tuple(each) for each in pieces if each]
 
 
 def person(desk: Desk, word: str) -> str:
@@ -162,8 +183,9 @@ def standing_team(desk: Desk, words: Sequence[str]) -> tuple[str | None, tuple[s
     known |= {each.name.casefold(): team for team, each in desk.site.rules.teams.items()}
     if len(teams) == 1 and (named.casefold() in _ALL or named.casefold() in known):
         return known.get(named.casefold(), ""), rest
-    near = nearest(f"team:{named}", list(dict.fromkeys(f"team:{team}" for team in known.values())))
-    return Mistake("", near, Problem("there is no team {}", (named,)), teams[0])
+    called = {f"team:{name}": f"team:{team}" for name, team in known.items()}
+    missed = _unknown(f"team:{named}", called, Problem("there is no team {}", (named,)))
+    return replace(missed, wrong=teams[0] if missed.wrong else "")
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -177,16 +199,27 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 def subtypes(words: Iterable[str], known: Sequence[Subtype]) -> tuple[str, ...] | Mistake:
     """Return the subtypes, or patterns of them, that words name: each by its name, or what it is called."""
-    called = {label.casefold(): each.name for each in known for label in each.names.values()}
+    called = {label.casefold(): each.name for each in known for label in (each.name, *each.names.values())}
     names = [each.name for each in known]
     found: list[str] = []
-    for bare in apart_in_lists(words):
-        pattern = called.get(bare.casefold(), "*" if bare.casefold() in _ALL else bare)
+    for bare in _paired(apart_in_lists(words), called):
+        pattern = called.get(bare.casefold(), "*" if bare.casefold() in _ALL else bare.lower())
         if not any(matches([pattern], name) for name in names):
-            near = _nearest_named(bare, {name: name for name in names} | called)
-            return Mistake("", near, Problem("there is no subtype {} here", (bare,)), bare)
+            return _unknown(bare, called, Problem("there is no subtype {} here", (bare,)))
         found.append(pattern)
     return tuple(found)
+
+
+def _paired(words: Sequence[str], called: Collection[str]) -> list[str]:
+    """Return words with two that are one as one: `quotation sent`, `報價單 送出`."""
+    found: list[str] = []
+    for word in words:
+        before = found[-1].casefold() if found else ""
+        whole = next(
+            (each for each in (f"{before}.{word.casefold()}", f"{before}{word.casefold()}") if each in called), ""
+        )
+        found[-1:] = [whole] if before and whole else [*found[-1:], word]
+    return found
 
 
 def any_meant(words: Sequence[str], known: Sequence[Subtype]) -> bool:
@@ -211,7 +244,7 @@ def address_words(words: Iterable[str]) -> list[str]:
 
 def apart_in_lists(words: Iterable[str]) -> list[str]:
     """Return the words of a list, however they are set apart: `sent,confirmed`, `報價單送出、備註`."""
-    return [each for word in words for each in _LIST.split(word) if each]
+    return [each for word in words for each in _LIST.split(word) if each and each.casefold() not in _BETWEEN]
 
 
 def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake:
@@ -225,25 +258,28 @@ def edit(desk: Desk, command: Command, words: tuple[str, ...]) -> Edit | Mistake
         return _known(rest, rules.lead_stages, "there is no stage {}", lambda stage: Edit(fields={STAGE: stage}))
     if command is commands.LOST:
         why = _REASON_IS.sub("", rest)
-        if why.casefold() in _PLACEHOLDERS:
+        if why.casefold() in PLACEHOLDERS:
             return Mistake("", (), Problem("write why in place of {}", (rest,)))
         return Edit(fields={"reason": why})
     if command is commands.ASSIGN:
-        return _assigned(desk, words[0], rest)
+        return _assigned(desk, words)
     if command is commands.TEAM:
         teams = {name.casefold(): key for name, key in _named(rules.teams).items()}
         if rest.casefold() in teams:
             return Edit(team=teams[rest.casefold()])
-        return Mistake("", _nearest_named(rest, teams), Problem("there is no team {}", (rest,)), rest)
+        return _unknown(rest, teams, Problem("there is no team {}", (rest,)))
     return _set(words) if command is commands.SET else Edit()
 
 
-def _assigned(desk: Desk, word: str, rest: str) -> Edit | Mistake:
-    key = person(desk, word) or person(desk, rest)
-    known = _named(desk.site.people.by_key)
+def _assigned(desk: Desk, words: tuple[str, ...]) -> Edit | Mistake:
+    words = words[1:] if len(words) > 1 and words[0].casefold() in _TO else words
+    said = next((word for word in words if word.startswith("<")), " ".join(words))
+    key = person(desk, said) or person(desk, said.lstrip("給给"))
     if key:
         return Edit(salesperson=key)
-    return Mistake("", _nearest_named(word, known), Problem("nobody is known as {}", (word,)), word)
+    known = _named(desk.site.people.by_key)
+    one = {words[0]: found} if (found := person(desk, words[0])) else known
+    return _unknown(said, one, Problem("nobody is known as {}", (said,)))
 
 
 def apart(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -262,7 +298,7 @@ def _set(words: tuple[str, ...]) -> Edit | Mistake:
     name = _FIELDS.get(said.lower(), said.lower())
     value = one_line(" ".join(words[1:]))[:_VALUE_MAX]
     near = difflib.get_close_matches(name, _KNOWN_FIELDS, 1, 0.75)
-    if name in _PLACEHOLDERS:
+    if name in PLACEHOLDERS:
         return Mistake("", problem=Problem("write the field, and its value, in place of {}", (said,)))
     if name in _NOT_WRITTEN:
         return Mistake("", (), Problem("{} is not written by a command", (name,)))
@@ -298,7 +334,7 @@ def _written(name: str, value: str) -> Edit | Mistake:
 def _known(word: str, known: Iterable[str], problem: str, made: Callable[[str], Edit]) -> Edit | Mistake:
     names = {each.casefold(): each for each in known}
     found = names.get(word.casefold())
-    return made(found) if found else Mistake("", nearest(word, names.values()), Problem(problem, (word,)), word)
+    return made(found) if found else _unknown(word, names, Problem(problem, (word,)))
 
 
 def _named(known: Mapping[str, Person] | Mapping[str, Team]) -> dict[str, str]:
@@ -306,16 +342,12 @@ def _named(known: Mapping[str, Person] | Mapping[str, Team]) -> dict[str, str]:
     return {key: key for key in known} | {each.name: key for key, each in known.items()}
 
 
-def _nearest_named(word: str, keys: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the keys of what is called most like `word`, best first, or else all of them."""
-    close = difflib.get_close_matches(word, list(keys), 3, 0.4)
-    return tuple(dict.fromkeys(keys[each] for each in close)) or tuple(dict.fromkeys(keys.values()))[:20]
-
-
-def nearest(word: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Return the known words that come nearest to `word`, best first, or else all of them."""
-    names = list(known)
-    return tuple(difflib.get_close_matches(word, names, 3, 0.4)) or tuple(names[:20])
+def _unknown(word: str, keys: Mapping[str, str], problem: Problem) -> Mistake:
+    """Return a word that names nothing as a mistake, with the keys of what is called most like it, or else of all."""
+    called = {name.casefold(): key for name, key in keys.items()}
+    close = difflib.get_close_matches(word.casefold(), list(called), 3, 0.4)
+    near = tuple(dict.fromkeys(called[each] for each in close or called))
+    return Mistake("", near[:20], problem, word if close else "")
 
 
 def signed_only(text: str, person: Person | None) -> bool:

@@ -7,7 +7,7 @@ octets with what proved them. Any other is kept for the salesperson, who lets it
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.decide import thread
+from gateway.decide import sale, thread
 from gateway.decide.place import SHOWN_MAX, Incoming, Place, tell_held
 from gateway.decide.post import Desk, Text, happen
 from gateway.following import Grant
@@ -93,14 +93,16 @@ def _doubt(tx: Transaction, desk: Desk, where: Place, now: int) -> tuple[str, st
     sent = messages.last_told(tx, record.id, SENT[QUOTATION.name])
     if sent is None and record.state == "draft":
         return "not sent", NEVER_SENT
-    if sent is not None and sent.details.terms not in ("", record.terms):
-        return "changed", CHANGED
-    return None
+    if sent is None:
+        return None
+    # What went as a PDF alone has no terms that can be compared: a newer one says others, perhaps.
+    newer = not sent.details.terms and sale.latest_pdf(tx, record, sent.id)
+    return ("changed", CHANGED) if newer or sent.details.terms not in ("", record.terms) else None
 
 
 def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
     identity, mail, record = incoming.identity, incoming.mail, where.record
-    author = Author("", identity.name, identity.email)
+    author = Author("", identity.name or where.customer_name(identity), identity.email)
     how = identity.how or "released"
     said = Text(
         text=_words(desk, incoming),

@@ -85,6 +85,10 @@ class Place:
     role: Role
     tag: Tag
 
+    def customer_name(self, identity: Identity) -> str:
+        """Return what the record calls its customer, where they are proved to be the author; "" for anybody else."""
+        return self.record.customer.name if self.role == "customer" and identity.authenticated else ""
+
 
 def find_place(
     tx: Transaction, desk: Desk, incoming: Incoming, ref: str, action: str, reader: int | None

@@ -45,8 +45,8 @@ def send(
         customer, emails = replace(record.customer, emails=(emails[0],)), emails[1:]
     subtype = desk.site.rules.kinds.subtypes[SENT[record.kind]]
     attached = tuple(each for each in said.attachments if _is_pdf(each.media_type, each.name))
-    old = _latest_pdf(tx, record)
-    latest = _latest_pdf(tx, record, _outdated(tx, record, subtype.name))
+    old = latest_pdf(tx, record)
+    latest = latest_pdf(tx, record, _outdated(tx, record, subtype.name))
     party = customer or record.customer
     for email in emails:
         if not party.owns(email):
@@ -75,7 +75,7 @@ def _outdated(tx: Transaction, record: Record, subtype: str) -> int:
     return last.id if last is not None and last.details.terms not in ("", record.terms) else 0
 
 
-def _latest_pdf(tx: Transaction, record: Record, after: int = 0) -> tuple[Attachment, ...]:
+def latest_pdf(tx: Transaction, record: Record, after: int = 0) -> tuple[Attachment, ...]:
     """Return the newest PDF of a record that does not stand in a note, or nothing; of messages `after` one alone."""
     shown = messages.shown_attachments(tx, record.id, after)
     found = next((each for each in shown if _is_pdf(each.media_type, each.name)), None)

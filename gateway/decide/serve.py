@@ -6,9 +6,10 @@ round in circles, mail of blocked authors, floods, and what a checker would not 
 
 import re
 from collections.abc import Sequence
+from unicodedata import normalize
 
 from gateway.alias import OFFERS, HeldAddress, ReturnPath
-from gateway.decide import bounce, command, held, intake, offer, thread
+from gateway.decide import bounce, command, held, intake, offer, reserved, thread
 from gateway.decide.place import Incoming, find_place, tell_held
 from gateway.decide.post import Desk
 from gateway.decide.read import Read
@@ -23,6 +24,7 @@ from gateway.worker import now_ms
 
 HOPS_MAX = 50  # Received fields (RFC 5321 §6.3)
 _IN_SUBJECT = re.compile(r"\[([A-Za-z][A-Za-z0-9]{0,23})\]", re.ASCII)
+_ANSWERED = re.compile(r"[:\])]\s*(?:re|aw|sv|回覆|回复|答覆)\s*:")  # behind a name: `Automatic reply: Re: chairs`
 _REFS_MAX = 5
 _OUR_ID = re.compile(r"[a-z0-9]+\.[0-9a-f]{24}@[a-z0-9.-]+")
 
@@ -49,7 +51,7 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
         if name in served and name:
             outcome = Settled("done", "same record", "another recipient of this mail is the same record")
         else:
-            why, doubtful = _machines(read, target, automatic)
+            why, doubtful = _machines(tx, read, target, automatic)
             incoming = Incoming(
                 read.arrival, recipient, read.mail, read.identity, why, now, note, read.inspection, doubtful,
                 challenge=bool(why) and automatic is not None and automatic.kind == "challenge",
@@ -73,25 +75,40 @@ def _said_with_an_action(read: Read, targets: Sequence[Target]) -> set[str]:
     return {each.ref.lower() for each in targets if isinstance(each, ToRecord) and each.action in actions}
 
 
-def _machines(read: Read, target: Target, automatic: Automatic | None) -> tuple[str, str]:
+def _machines(tx: Transaction, read: Read, target: Target, automatic: Automatic | None) -> tuple[str, str]:
     """Return why a mail counts as a machine's, and why it only reads like one; "" where it does not.
 
     Words in its text alone take nobody's mail who is proved to have written it: people write of absence, and of mail
     that came back. It is posted, what others wrote to those inside alone; before it commands, our own people are
-    asked. What is called an automatic answer in its subject is one; so is no answer to an offer, of which we ask.
+    asked. So is what lists and servers mark of our own people. What is called an automatic answer in its subject, and
+    answers something, is one; no answer to an offer is, of which we ask.
     """
     if automatic is None:
         return "", ""
-    if automatic.worded and isinstance(target, ToIntake):
+    soft, person = automatic.worded or automatic.bulk, read.identity.person
+    if soft and isinstance(target, ToIntake):
         return automatic.why, automatic.why
     leaves = isinstance(target, ToRecord) and target.action == UNFOLLOW.name  # Gmail says that it wrote this itself
-    if automatic.worded and (leaves or isinstance(target, HeldAddress | ToReserved)):
+    if soft and (leaves or isinstance(target, HeldAddress | ToReserved)):
         return "", ""  # no text for a thread: a decision, or for an administrator
     offer = isinstance(target, ToRecord) and target.action in OFFERS
-    called = automatic.why.startswith(BY_SUBJECT) and not offer
-    if not automatic.worded or called or isinstance(target, ReturnPath) or not (read.identity.authenticated or offer):
+    proved = read.identity.authenticated and (person is not None or not automatic.bulk)
+    called = automatic.why.startswith(BY_SUBJECT) and not offer and _answers(tx, read, target)
+    if not soft or called or isinstance(target, ReturnPath) or not (proved or offer):
         return automatic.why, ""
     return "", automatic.why
+
+
+def _answers(tx: Transaction, read: Read, target: Target) -> bool:
+    """Whether a mail answers another one, by its fields, or by the subject behind the name it gives itself."""
+    mail = read.mail
+    if mail.in_reply_to or mail.references or not isinstance(target, ToRecord | ToTeam):
+        return True
+    subject = normalize("NFKC", mail.subject).casefold()
+    record = records.find(tx, target.ref) if isinstance(target, ToRecord) else None
+    title = normalize("NFKC", record.title).casefold() if record is not None else ""
+    about = bool(title) and subject.endswith(title) and subject.removesuffix(title).rstrip().endswith((":", "]", ")"))
+    return about or bool(_ANSWERED.search(subject))
 
 
 def _is_note(tx: Transaction, desk: Desk, read: Read, targets: list[Target]) -> bool:
@@ -203,9 +220,9 @@ def _serve(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> S
             belongs = intake.record_answered(tx, found, incoming)
             if belongs:
                 return _record(tx, desk, incoming, belongs, "", None)
-            return command.without_record(tx, incoming) or intake.create(tx, desk, found, incoming)
+            return reserved.without_record(tx, incoming) or intake.create(tx, desk, found, incoming)
         case ToReserved(local):
-            return command.to_reserved(tx, desk, local, incoming)
+            return reserved.to_reserved(tx, desk, local, incoming)
         case Unnamed() | Nowhere():
             return _lost(tx, desk, incoming, target)
 

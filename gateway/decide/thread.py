@@ -15,6 +15,7 @@ from gateway.decide.place import Incoming, Place, addressed, keep_aside, keep_ch
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
 from gateway.following import Follower, Grant
+from gateway.mail.automatic import BY_SUBJECT
 from gateway.mail.automatic_words import FORWARDED
 from gateway.mail.quoting import Reply, bare, begins_quoted, split_reply, without_quotes
 from gateway.records.commands import ADD, HELP, UNFOLLOW, Given, asks_note, split_commands, titles
@@ -39,9 +40,11 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     reply = Reply(bare(incoming.mail.text), "") if dropped else split_reply(incoming.mail.text)
     given: tuple[Given, ...] = ()
     text = reply.text
-    own = incoming.identity.person is not None and not incoming.automatic and not dropped
+    own = incoming.identity.person is not None and not dropped
     if own and not begins_quoted(incoming.mail.text):
         given, text = split_commands(reply.text)
+    if incoming.automatic:  # it commands nothing; but what somebody calls a note is one, whatever else it looks like
+        given, text = _notes(given, text) if asks_note(given) else ((), reply.text)
     is_note = incoming.note or where.action == NOTE.name or asks_note(given)
     free = bool(given) and all(each.command in (UNFOLLOW, HELP) for each in given)  # of whatever right
     wish: Wish = "note" if is_note else "unfollow" if free else "command" if given else "discussion"
@@ -55,10 +58,12 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         decided = decided if incoming.recipient.released else hold("not a person", "an outsider's mail is never a note")
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
-    shown = text if own and not is_note else ""
+    shown = text if own and not (is_note or incoming.automatic) else ""
     if (mistake := command.mistake(desk, where, given, shown)) is not None:
-        return command.refuse(tx, incoming, where, mistake, given, text)
+        return command.refuse(tx, desk, incoming, where, mistake, given, text)
     said = _said(desk, incoming, where, given, text, reply.quoted, is_note=is_note)
+    if asks_note(given) and not (said.text.strip() or said.attachments):
+        return command.refuse(tx, desk, incoming, where, command.EMPTY_NOTE, given, "")
     checked = careful(tx, desk, incoming, where, Text() if is_note else said, titles(given))
     checked = said if is_note and isinstance(checked, Text) else checked
     if isinstance(checked, Settled):
@@ -72,6 +77,12 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     if effect == "other body":
         checked = _with_defect(checked, "another mail with this Message-ID says something else")
     return _act(tx, desk, incoming, where, given, new, checked, is_note=is_note)
+
+
+def _notes(given: Sequence[Given], text: str) -> tuple[tuple[Given, ...], str]:
+    """Return the notes among commands, and the text below them with the other lines."""
+    lines = [each.line for each in given if each.command is not NOTE_COMMAND]
+    return tuple(each for each in given if each.command is NOTE_COMMAND), "\n".join([*lines, text]).strip("\n")
 
 
 def _effect(tx: Transaction, incoming: Incoming, where: Place, *, dropped: bool) -> str:
@@ -94,7 +105,7 @@ def _act(
     along = Text() if is_note else _along(desk, incoming, said)
     made = command.carry_out(tx, desk, incoming, where, new, _strangers(desk, incoming) if is_note else [], along)
     if isinstance(made, Mistake):
-        return command.refuse(tx, incoming, where, made, given, said.text)
+        return command.refuse(tx, desk, incoming, where, made, given, said.text)
     where = replace(where, record=made.record)
     if made.spoken is not None and not is_note:
         return Settled("posted", record_id=where.record.id, message_id=made.spoken)
@@ -138,11 +149,12 @@ def _said(
     if passed_on:  # it stands nowhere else here
         text, quoted = f"{text}\n\n{quoted}".strip("\n"), ""
     text = desk.addresses.untagged("\n".join([*command.note_words(given), text]).strip("\n"))
-    if incoming.automatic:
+    if incoming.automatic and not asks_note(given):
         text = machine.line(text)
     if incoming.arrival.door == FOLDER:
         text = _introduced(incoming, text)
-    inside = LIKE_A_MACHINE if incoming.doubtful and incoming.identity.person is None else ""
+    whose = incoming.identity.person is None or incoming.doubtful.startswith(BY_SUBJECT)
+    inside = LIKE_A_MACHINE if incoming.doubtful and whose else ""
     details = Details(defects=incoming.mail.defects, withheld=incoming.withheld, inside=inside)
     return Text(text, desk.addresses.untagged(quoted), attachments=incoming.attachments, details=details)
 
@@ -238,7 +250,7 @@ def _post(
         desk,
         where.record,
         NOTE if is_note else DISCUSSION,
-        Author(person.key if person else "", identity.name, identity.email),
+        Author(person.key if person else "", identity.name or where.customer_name(identity), identity.email),
         replace(
             said,
             subject=desk.addresses.untagged(mail.subject),

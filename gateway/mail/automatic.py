@@ -50,6 +50,7 @@ class Automatic:
     kind: Kind
     why: str
     worded: bool = False  # its words alone say so: no field and no address of a machine's
+    bulk: bool = False  # only fields that lists and servers set on what people write, too
 
 
 def read_automatic(mail: Mail, return_path: str) -> Automatic | None:
@@ -64,14 +65,9 @@ def read_automatic(mail: Mail, return_path: str) -> Automatic | None:
     worded = _by_words(said)
     marked = _by_header(mail, said, return_path)
     if marked:
-        return Automatic(worded.kind if worded else _kind_by_hint(mail, said) or marked.kind, marked.why)
+        kind = worded.kind if worded else _kind_by_hint(mail, said) or marked.kind
+        return replace(marked, kind=kind, bulk=marked.bulk and not worded)
     return replace(worded, worded=True) if worded else None
-
-
-def why_automatic(mail: Mail, return_path: str) -> str:
-    """Return in a few words why `mail` is automatic, or "" when a person wrote it (`read_automatic`)."""
-    automatic = read_automatic(mail, return_path)
-    return automatic.why if automatic else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +209,9 @@ def _by_header(mail: Mail, said: _Said, return_path: str) -> Automatic | None:
     if not return_path:
         kind = marked or robot or Automatic(_kind_of_null_path(said), "")
         return Automatic(kind.kind, "null return path")
-    if marked and robot and (robot.kind == "bounce" or marked.kind == "list"):
-        return Automatic(robot.kind, marked.why)
+    if marked and robot:
+        its = robot.kind == "bounce" or marked.kind == "list"
+        return Automatic(robot.kind if its else marked.kind, marked.why)
     return marked or robot
 
 
@@ -259,16 +256,17 @@ def _by_bulk(mail: Mail, fields: dict[str, str], said: _Said) -> Automatic | Non
     letter = bool(listed or "list-unsubscribe" in fields)
     feedback = fields.get("feedback-id", "")
     if feedback and feedback.rpartition(":")[2].strip().lower() not in words.FEEDBACK_OF_PEOPLE:
-        return Automatic("list" if letter else "notification", "feedback-id is set")
+        return Automatic("list" if letter else "notification", "feedback-id is set", bulk=True)
     for name in ("precedence", "x-precedence"):
         value = fields.get(name, "").strip().lower()
         if value in words.PRECEDENCES:
             answer: Kind = "vacation" if "auto" in value or said.answer or said.follows else "notification"
-            return Automatic("list" if letter or value == "list" else answer, f"Precedence: {value}")
+            kind = "list" if letter or value == "list" else answer
+            return Automatic(kind, f"Precedence: {value}", bulk="auto" not in value)
     if listed:
-        return Automatic("list", f"{listed} is set")
+        return Automatic("list", f"{listed} is set", bulk=True)
     if fields.get("x-auto-response-suppress", "").strip().lower() == "all":
-        return Automatic("notification", "X-Auto-Response-Suppress: All")
+        return Automatic("notification", "X-Auto-Response-Suppress: All", bulk=True)
     return None
 
 

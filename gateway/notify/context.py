@@ -179,7 +179,7 @@ def offer(renderer: Renderer, record: Record, language: str) -> dict[str, Value]
 
 def terms(renderer: Renderer, said: str, language: str) -> dict[str, Value]:
     """Return the lines and the total of an offer as `Record.terms` says it."""
-    amount, currency, lines = json.loads(said or '["", "", []]')
+    amount, currency, lines, *_ = json.loads(said or '["", "", []]')
     shown = [
         {"name": name, "quantity": quantity, "price": _money(renderer, language, price, "")}
         for name, quantity, price in lines

@@ -17,7 +17,7 @@ from gateway.notify.context import said_of, shown_change, subject_of
 from gateway.notify.render import Renderer, Value
 from gateway.people import Person
 from gateway.records.commands import in_chinese
-from gateway.records.kinds import NOTE, Kinds
+from gateway.records.kinds import NOTE, TEAM, Kinds
 from gateway.records.lifecycle import Change
 from gateway.records.record import Record
 from gateway.site import Site
@@ -94,6 +94,7 @@ def send(
 
 Shown = tuple[Sequence[Section], Sequence[Part]]
 _NOTHING: Shown = ((), ())
+_OF_THE_RECORD = ("not for a {}", "{} is {}: {} cannot happen", "{} is {}: {} is not possible")
 
 
 def _answered(
@@ -174,20 +175,12 @@ def _context(
         data["state"] = words(str(each.data.get("state", "")))
         data["buttons"] = _buttons(site, addresses, words, record, person)
     if each.kind == "transcript":
-        changes = [Change(*change) for change in each.data.get("changes", ())]
-        data["warning"] = words(str(each.data.get("warning", "")))
-        data["changes"] = [shown_change(site, renderer, language, change) for change in changes]
-        nearest = [_with_words(words, str(near)) for near in each.data.get("nearest", ())]
-        data["nearest"] = [*map(in_chinese, nearest)] if _in_chinese(each) else [*nearest]
-        data["done"] = [_done(language, *map(str, done)) for done in each.data.get("done", ())]
-        data |= _mistake(addresses, kinds, words, language, each, record)
-        done = data["what"] in ("created", "done")
-        data["buttons"] = _buttons(site, addresses, words, record, person) if done else []
+        data |= _transcript(site, addresses, renderer, language, each, record)
     if "at" in each.data:
         data["at"] = renderer.time(language, int(each.data["at"]))
     return {
         "site": site.settings.site.name,
-        "ref": record.ref if record else "",
+        "ref": _shown_ref(site, record),
         "title": record.title if record else "",
         "kind": kinds.by_name[record.kind].label(language) if record and record.kind in kinds.by_name else "",
         "alias": str(addresses.alias(record.ref)) if record else "",
@@ -196,6 +189,31 @@ def _context(
         "customer": False,
         **data,
     }
+
+
+def _transcript(
+    site: Site, addresses: Addresses, renderer: Renderer, language: str, each: Notice, record: Record | None
+) -> dict[str, Value]:
+    """Return what became of commands: what was done and changed, or what was wrong, and what would have worked."""
+    words = renderer.words(language)
+    changes = [Change(*change) for change in each.data.get("changes", ())]
+    nearest = [_with_words(words, str(near)) for near in each.data.get("nearest", ())]
+    person = site.people.by_key.get(each.who)
+    done = each.data["what"] in ("created", "done")
+    return {
+        "warning": words(str(each.data.get("warning", ""))),
+        "changes": [shown_change(site, renderer, language, change) for change in changes],
+        "nearest": [*map(in_chinese, nearest)] if _in_chinese(each) else [*nearest],
+        "done": [_done(language, *map(str, done)) for done in each.data.get("done", ())],
+        "buttons": _buttons(site, addresses, words, record, person) if done else [],
+        **_mistake(addresses, site.rules.kinds, words, language, each, record),
+    }
+
+
+def _shown_ref(site: Site, record: Record | None) -> str:
+    """Return a record's reference; of a team's own thread, how the team is called."""
+    team = site.rules.teams.get(record.ref.lower()) if record is not None and record.kind == TEAM else None
+    return team.name if team is not None else record.ref if record is not None else ""
 
 
 def _in_chinese(each: Notice) -> bool:
@@ -249,7 +267,9 @@ def _mistake(
         link = whole if len(whole) <= _LINK_MAX else buttons.link(to, subject, command)
         offers.append({"link": link, "text": command, "cut": bool(rest) and link != whole, "address": to})
     made = [{"ref": ref, "alias": str(addresses.alias(ref))} for ref in each.data.get("made", ())]
-    about = [said_of(kinds, words, language, one_line(str(part))) for part in each.data.get("about", ())]
+    about = [one_line(str(part)) for part in each.data.get("about", ())]
+    if each.data.get("problem") in _OF_THE_RECORD:  # others repeat what somebody wrote
+        about = [said_of(kinds, words, language, part) for part in about]
     return {"problem": problem.format(*about), "offers": offers, "made": made}
 
 

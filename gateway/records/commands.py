@@ -69,8 +69,12 @@ COMMANDS = (
 )  # fmt: skip
 SOCIAL = (NOTE, FOLLOW, UNFOLLOW, ADD, REMOVE, UNDO)  # what also a team's own thread takes
 BY_NAME = {command.name: command for command in COMMANDS}
-_MEANT_NOTE = re.compile(r"[*_>\"'`\s]*[/\\⁄∕](?:notes?\b|(?:內部|内部)?[備备][註注])", re.IGNORECASE)
+_MEANT_NOTE = re.compile(
+    r"[*_>\"'`\s•·●▪◦–—「『【(\d.)\\/-]*[/\\⁄∕](?:notes?(?![a-z0-9])|(?:內部|内部)?[備备][註注])", re.IGNORECASE
+)
+_DECORATED = re.compile(r"(?:[-*_•·●▪◦–—「『【]{1,3}|\(?\d{1,2}[.)、])\s{0,9}(/.*)")
 _WORD = re.compile(r"\s*(?P<word>[^\s:：]+)(?P<rest>.*)", re.DOTALL)
+_STOPS = ".,;!?。，、；！？"  # a phone makes one of two blanks
 _GLUED = re.compile(r"([a-z]+)[^\x00-\x7f].*")
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 # What is written in other characters, by habit or by an input method, is the same word.
@@ -109,7 +113,13 @@ class Given:
         """The words that come nearest to one we do not know, best first, at most three."""
         word = self.word.lower().translate(_SAME)
         meant = [command for other, command in _MEANT.items() if word.startswith(other)][:1]
-        return [f"/{each}" for each in meant or difflib.get_close_matches(self.word, _BY_WORD, 3, 0.4)]
+        close = difflib.get_close_matches(self.word, _BY_WORD, 3, 0.4)
+        far = {
+            word
+            for word in close
+            if _BY_WORD[word] is UNDO and not difflib.get_close_matches(self.word, [word], 1, 0.7)
+        }
+        return [f"/{each}" for each in meant or [word for word in close if word not in far]]
 
 
 def named(word: str) -> Command | None:
@@ -182,6 +192,14 @@ def may_mean_note(text: str) -> bool:
     return any(_MEANT_NOTE.match(_looked_at(line)) for line in text.split("\n"))
 
 
+def decorated(text: str) -> tuple[str, Given] | None:
+    """Return the first line of a text, and the command in it, where only a mark of a list, or of bold, is before it."""
+    line = next((line.strip() for line in text.split("\n") if without_unseen(line).strip()), "")
+    found = _DECORATED.fullmatch(_looked_at(line))
+    given = _read(found[1].rstrip("*_」』】 ")) if found else None
+    return (line, given) if given is not None and given.command is not None else None
+
+
 def _looked_at(line: str) -> str:
     return unicodedata.normalize("NFKC", without_unseen(line)).strip()
 
@@ -192,7 +210,7 @@ def _read(line: str) -> Given | None:
     found = _WORD.match(behind[0]) if behind and not without_unseen(before).strip() else None
     if found is None:
         return None
-    word, rest = found["word"], found["rest"]
+    word, rest = found["word"].rstrip(_STOPS) or found["word"], found["rest"]
     name = _looked_at(word).lower().translate(_SAME)
     glued = _GLUED.fullmatch(name)
     if glued is not None and (latin := _BY_WORD.get(glued[1])) is not None and latin.takes:  # `/set金額 5`

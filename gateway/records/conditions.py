@@ -16,7 +16,17 @@ _CLAUSE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|=|<(?!=)|>(?!=)|\bin\b)
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,20})?")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?萬?")
 _TEN_THOUSANDS = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)萬")
-_DAY = re.compile(r"(?:民國)?\s*(\d{3,4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?(?:[T ].*)?")
+_OURS_BEFORE = re.compile(r"(?:NTD?|TWD|新?[台臺]幣)?\s*\$?\s*")
+_OURS_AFTER = re.compile(r"\s*(?:元整?|圓整?|塊|NTD?|TWD)$")
+# Behind a day may stand which one of the week it is, and a time.
+_WEEKDAY = r"\(?(?:(?:星期|禮拜|週|周)?[一二三四五六日天]|(?:MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]*)\)?"
+_BEHIND_DAY = rf"\s*(?:{_WEEKDAY})?(?:[T ]\s*\d{{1,2}}:.*)?\.?"
+_DAY = re.compile(r"(?:民國)?\s*(\d{3,4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?" + _BEHIND_DAY)
+_DIGITS = re.compile(r"(\d{4})(\d{2})(\d{2})")
+_DAY_FIRST = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_MONTH_FIRST = re.compile(rf"({'|'.join(_MONTHS)})[A-Z]*\.?\s+(\d{{1,2}})(?:ST|ND|RD|TH)?,?\s+(\d{{4}})")
+_MONTH_SECOND = re.compile(rf"(\d{{1,2}})(?:ST|ND|RD|TH)?\s+({'|'.join(_MONTHS)})[A-Z]*\.?,?\s+(\d{{4}})")
 _REPUBLIC = 1911  # the year before the first of Taiwan's calendar, whose years have three digits
 _OPERATORS = "= != < <= > >= in"
 
@@ -94,9 +104,9 @@ def number(text: str) -> Decimal | None:
 
 
 def amount(text: str) -> str:
-    """Return `text` as a number if it is an amount, commas and currency aside: `NT$120,000`, `12萬元`; else ""."""
-    bare = unicodedata.normalize("NFKC", text).upper().strip()
-    bare = bare.removeprefix("NT").removeprefix("$").removesuffix("元").strip()
+    """Return `text` as a number if it is an amount, commas and our currency aside: `NT$120,000`, `12萬元`; else ""."""
+    bare = unicodedata.normalize("NFKC", text).upper().replace("万", "萬").strip()
+    bare = _OURS_AFTER.sub("", _OURS_BEFORE.sub("", bare)).strip()
     if bare.startswith("-") or ("," in bare and not _GROUPED.fullmatch(bare)):
         return ""  # 12,5 may be 12.5 as well as 125
     bare = bare.replace(",", "")
@@ -114,10 +124,17 @@ def is_over(last: str, now: int, timezone: str) -> bool:
 
 def day(text: str) -> str:
     """Return `text` as a day (YYYY-MM-DD) if it names one: `2026/11/20`, `2026年11月20日`, `115/11/20`; else ""."""
-    found = _DAY.fullmatch(unicodedata.normalize("NFKC", text).strip())
-    if found is None:
+    said = unicodedata.normalize("NFKC", text).upper().strip()
+    if found := _DAY.fullmatch(said) or _DIGITS.fullmatch(said):
+        year, month, number_of_day = (int(part) for part in found.groups())
+    elif found := _DAY_FIRST.fullmatch(said):
+        number_of_day, month, year = (int(part) for part in found.groups())
+    elif found := _MONTH_FIRST.fullmatch(said):
+        year, month, number_of_day = int(found[3]), _MONTHS.index(found[1]) + 1, int(found[2])
+    elif found := _MONTH_SECOND.fullmatch(said):
+        year, month, number_of_day = int(found[3]), _MONTHS.index(found[2]) + 1, int(found[1])
+    else:
         return ""
-    year, month, number_of_day = (int(part) for part in found.groups())
     try:
         return date(year if year > 999 else year + _REPUBLIC, month, number_of_day).isoformat()
     except ValueError:

@@ -59,10 +59,13 @@ class Record:
 
     @property
     def terms(self) -> str:
-        """What it offers or asks for, as one text: two are the same if the customer would pay the same for the same."""
+        """What it offers or asks for, as one text: two are the same if the customer would pay the same for the same.
+
+        The title is one of them, which the customer reads first; without an amount or lines there are none.
+        """
         lines = [[line.name, line.quantity, line.price] for line in self.lines]
         amount = self.fields.get("amount", "")
-        asked = [amount, self.fields.get("currency", ""), lines]
+        asked = [amount, self.fields.get("currency", ""), lines, self.title]
         return json.dumps(asked, ensure_ascii=False) if amount or lines else ""
 
     def party(self, who: str) -> str:

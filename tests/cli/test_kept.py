@@ -17,6 +17,17 @@ def test_a_note_by_command_stands_in_the_thread(run):  # noqa: F811
     assert run("audit", "list", "--json").status == 0
 
 
+def test_a_note_by_command_has_all_its_lines_and_no_other_command_has_a_text(run):  # noqa: F811
+    announce(run, CREATED)
+    assert run("do", "S00001", "/note first\nsecond\n\nthird", "--as", "a").status == 0
+    (note,) = [each for each in run("record", "show", "S00001", "--json").json["thread"] if each["subtype"] == "note"]
+    assert note["text"] == "first\nsecond\n\nthird"
+    assert run("do", "S00001", "/set amount 5\nmore", "--as", "a").status == 2
+    assert run("do", "S00001", "/note", "--as", "a").status == 4
+    refused = run("do", "S00001", "confirm", "please", "--as", "a")
+    assert (refused.status, "did you mean: /confirm" in refused.err) == (4, True)
+
+
 def test_a_key_is_not_changed_where_nothing_can_be_written_down(site, run):  # noqa: F811
     assert run("tag", "list").status == 0
     before = read_keys(site / "var")

@@ -109,7 +109,7 @@ def test_what_goes_to_the_note_and_to_send_is_sent_without_it(made):  # noqa: F8
     assert [part.get_filename() for part in offer.mail.iter_attachments()] in ([], ["S00001.pdf"])
 
 
-@pytest.mark.parametrize("text", [f"/set title {SECRET}", f"/note\n/set title {SECRET}"])
+@pytest.mark.parametrize("text", [f"/set title {SECRET}", f"/note as agreed\n/set title {SECRET}"])
 def test_a_title_that_quotes_a_note_is_asked_about(made, text):  # noqa: F811
     made.write(A, NOTE, SECRET)
     assert made.write(A, S, text) == ("held", "quotes a note")

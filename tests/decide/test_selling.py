@@ -188,7 +188,7 @@ def test_a_standing_choice_needs_the_right(made):
 @pytest.mark.parametrize(
     ("text", "mended"),
     [
-        ("/set stage sent", "/stage sent"), ("/設定 業務 chai", "/assign chai"), ("/add 賈小姊", "/add chia"),
+        ("/設定 業務 chai", "/指派 chia"), ("/add 賈小姊", "/add chia"),
         ("/follow 報價單送岀", "/follow quotation.sent"), ("/follow * 團隊：sale", "/follow * team:sales"),
         ("/confrim", "/confirm"),
     ],

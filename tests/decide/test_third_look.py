@@ -72,7 +72,7 @@ def test_a_command_that_asks_twice_asks_once_of_a_mail_to_both_addresses(made):
 
 @pytest.mark.parametrize(
     ("to", "line", "mended"),
-    [(L, "/stage ne", "/stage new"), (L, "/階段 ew", "/階段 new"), (S, "/add ad", "/add a"), (S, "/follow not", "/follow note")],
+    [(L, "/stage qualifie", "/stage qualified"), (L, "/階段 ualified", "/階段 qualified"), (S, "/add ad", "/add a"), (S, "/follow not", "/follow note")],
 )  # fmt: skip
 def test_what_was_wrong_is_mended_behind_the_command_and_not_in_it(made, to, line, mended):
     made.write(A, to, line)

@@ -194,7 +194,7 @@ def test_standing_choices_for_others_need_the_right(made):
 
 
 @pytest.mark.parametrize(
-    "text", ["/follow quotation.nothing team:sales", "/follow note team:nobody", "/add nobody note team:sales"]
+    "text", ["/follow quotation.nothing team:sales", "/follow note team:nobody", "/add chai note team:sales"]
 )
 def test_a_mistake_in_a_standing_choice_is_answered_with_what_would_have_worked(made, text):
     made.write(CHIA, GATEWAY, text)
@@ -353,7 +353,7 @@ def test_a_customers_own_salesperson_comes_before_the_rule(made):
     ("to", "text", "mended"),
     [
         (S, "/confrim\n\nThank you.", "/confirm\n\nThank you."), (S, "/set amount 5\n/asign b", "/set amount 5\n/assign b"),
-        (S, "/assign chai", "/assign chia"), (L, "/stage qualifed", "/stage qualified"), (S, "/follow quotation.sendt", "/follow quotation.sent"),
+        (S, "/assign chai", "/assign chia"), (L, "/stage propositon", "/stage proposition"), (S, "/follow quotation.sendt", "/follow quotation.sent"),
         (S, "hello\n/note secret", "/note\n\nhello\n/note secret"), (S, "/確人", "/確認"),
     ],
 )  # fmt: skip

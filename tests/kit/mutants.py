@@ -88,7 +88,7 @@ MUTANTS = (
     Mutant("gateway/decide/intake.py", "    if incoming.note or (", "    if (", "an answer to a note creates nothing", (STAY,)),
     Mutant("gateway/decide/intake.py", "asks_note(given) or prints", "prints", "what is written as a note creates nothing", (STAY,)),
     Mutant("gateway/decide/intake.py", "    if identity.authenticated:\n        subject =", "    if True:\n        subject =", "nobody unproved is answered with a refusal", (BACK,)),
-    Mutant("gateway/decide/command.py", "    if identity.person is not None and identity.authenticated and not incoming.automatic:\n        told = ", "    if identity.person is not None:\n        told = ", "nobody unproved, and no machine, gets a transcript", (BACK,)),
+    Mutant("gateway/decide/transcript.py", "    if identity.person is not None and identity.authenticated and not incoming.automatic:\n        told = ", "    if identity.person is not None:\n        told = ", "nobody unproved, and no machine, gets a transcript", (BACK,)),
     Mutant("gateway/decide/command.py", "may_mean_note(text):", "False:", "what looks like /note is asked about", (RECEIVE,)),
     Mutant("gateway/decide/bounce.py", "details=Details(automatic=incoming.automatic, defects=mail.defects)", "details=Details(defects=mail.defects)", "an out-of-office goes to nobody", (LOOPS, BACK)),
     Mutant("gateway/decide/post.py", "    if subtype is NOTE:\n", "    if False:\n", "what a note says is remembered", (STAY,)),
