@@ -48,10 +48,8 @@ from gateway.store.messages import Author
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
-NOT_POSTED = "What you wrote beside it is posted nowhere: write it to the address of the record."
-
-
 _COLON = re.compile(r"[^\s:：]\s*[:：]\s*\S")
+NOT_POSTED = "What you wrote beside it is posted nowhere: write it to the address of the record."
 EMPTY_NOTE = Mistake("/note", problem=Problem("a note needs a text"))
 
 
@@ -155,9 +153,8 @@ def asks_again(
     never sees it. `where` is None for what is chosen for all records.
     """
     person = incoming.identity.person
-    asking = (
-        desk.site.rules.confirm_twice if not incoming.doubtful else frozenset(BY_NAME) - {NOTE.name}
-    )  # it may be a machine's
+    # What reads like a machine's asks for everything but a note, which stays inside whoever wrote it.
+    asking = frozenset(BY_NAME) - {NOTE.name} if incoming.doubtful else desk.site.rules.confirm_twice
     twice = [each.line for each in given if each.command and each.command.name in asking]
     if not twice or incoming.recipient.released or person is None:
         return None
