@@ -85,7 +85,7 @@ def refuse(
         elif made.given == each:  # `/set stage qualifed` is `/stage qualifed`, and that is `/stage qualified`
             more = [transcript.mended_lines(mended, each, further) for further in made.instead]
             found = (_rehearsed(tx, desk, incoming, where, one) for one in more)
-            works += [one for one, did in zip(made.instead, found, strict=True) if isinstance(did, Executed)]
+            works += [one for one, did in zip(made.instead, found, strict=True) if isinstance(did, Executed)][:1]
     wrong = wrong if tuple(works) == wrong.instead else replace(wrong, instead=tuple(dict.fromkeys(works)))
     return transcript.refuse(tx, incoming, where, wrong, given, text)
 

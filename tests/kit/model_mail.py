@@ -108,7 +108,8 @@ class Office:
         note = note or (not by_address and parent is not None and parent.subtype == "note")
         if self._is_held(mail, who, note=note):
             return "held"
-        if any(each[0] == "?" for each in mail.commands):
+        empty = not (by_address or mail.text) and any(each[0] == "note" for each in mail.commands)
+        if empty or any(each[0] == "?" for each in mail.commands):
             return "duplicate" if self._again(mail, "mistake") else self._answered(mail, "mistake")
         if self._again(mail, mail.to if by_address else ""):
             return "duplicate"
