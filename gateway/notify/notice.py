@@ -16,8 +16,8 @@ from gateway.notify.compose import Envelope, Part, header, shared_body, shared_f
 from gateway.notify.context import said_of, shown_change, subject_of
 from gateway.notify.render import Renderer, Value
 from gateway.people import Person
-from gateway.records.commands import in_chinese
-from gateway.records.kinds import NOTE, TEAM, Kinds
+from gateway.records.commands import FOLLOW, UNFOLLOW, in_chinese
+from gateway.records.kinds import DISCUSSION, NOTE, TEAM, Kinds
 from gateway.records.lifecycle import Change
 from gateway.records.record import Record
 from gateway.site import Site
@@ -94,6 +94,7 @@ def send(
 
 Shown = tuple[Sequence[Section], Sequence[Part]]
 _NOTHING: Shown = ((), ())
+_CHOICES = {FOLLOW.name: DISCUSSION.name, UNFOLLOW.name: "*"}  # and what they mean without a word
 _OF_THE_RECORD = ("not for a {}", "{} is {}: {} cannot happen", "{} is {}: {} is not possible")
 
 
@@ -204,7 +205,7 @@ def _transcript(
         "warning": words(str(each.data.get("warning", ""))),
         "changes": [shown_change(site, renderer, language, change) for change in changes],
         "nearest": [*map(in_chinese, nearest)] if _in_chinese(each) else [*nearest],
-        "done": [_done(language, *map(str, done)) for done in each.data.get("done", ())],
+        "done": [_done(site.rules.kinds, words, language, *map(str, done)) for done in each.data.get("done", ())],
         "buttons": _buttons(site, addresses, words, record, person) if done else [],
         **_mistake(addresses, site.rules.kinds, words, language, each, record),
     }
@@ -221,8 +222,11 @@ def _in_chinese(each: Notice) -> bool:
     return not str(each.data.get("given", "")).partition(" ")[0].isascii()
 
 
-def _done(language: str, name: str, arguments: str) -> Value:
+def _done(kinds: Kinds, words: Callable[[str], str], language: str, name: str, arguments: str) -> Value:
     """Return a command that was carried out: its name, what stood behind it, and its line in a reader's language."""
+    if name in _CHOICES:  # its subtypes, as a reader calls them
+        chosen = (arguments or _CHOICES[name]).split()
+        return [name, ", ".join(said_of(kinds, words, language, each) for each in chosen), ""]
     said = [f"/{name}", *filter(None, [arguments])]
     if language.startswith("zh"):  # behind an undo stand the lines that are undone
         said = [", ".join(map(in_chinese, each.split(", "))) for each in said]
