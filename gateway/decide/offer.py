@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.decide import sale, thread
-from gateway.decide.place import SHOWN_MAX, Incoming, Place, tell_held
+from gateway.decide.place import SHOWN_MAX, Incoming, Place, named, tell_held
 from gateway.decide.post import Desk, Text, happen
 from gateway.following import Grant
 from gateway.mail.automatic import BY_SUBJECT
@@ -31,6 +31,7 @@ NO_DAY = (
     "until when the offer holds cannot be read from its field valid_until; let the customer's yes through if it holds"
 )
 NEVER_SENT = "the customer said yes to a quotation that was not sent yet; let it through if it says what you agreed on"
+BOTH = "the customer's mail went to the addresses of yes and of no; let it through if it is meant so"
 CHANGED = (
     "the quotation was changed since it was sent; let the customer's yes through if it is meant for what it says now"
 )
@@ -52,10 +53,7 @@ def answer(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Set
     released = incoming.recipient.released
     if not incoming.identity.authenticated and not released:
         return _ask(tx, desk, incoming, where, "acceptance", NOT_PROVED)
-    # Whatever stands in its text; but programs that answer for people say so in the subject.
-    if incoming.doubtful.startswith(BY_SUBJECT) and not released:
-        return _ask(tx, desk, incoming, where, "machine", LIKE_A_MACHINE)
-    if where.action == ACCEPT and not released and (doubt := _doubt(tx, desk, where, incoming.now)) is not None:
+    if not released and (doubt := _doubt(tx, desk, incoming, where)) is not None:
         return _ask(tx, desk, incoming, where, *doubt)
     if _was_taken(tx, incoming, scope):
         return Settled("done", "duplicate", "the same answer was taken already", record.id)
@@ -82,13 +80,22 @@ def _words(desk: Desk, incoming: Incoming) -> str:
     return desk.addresses.untagged(split_reply(incoming.mail.text).text)
 
 
-def _doubt(tx: Transaction, desk: Desk, where: Place, now: int) -> tuple[str, str] | None:
-    """Return why a yes is not plainly one to what the quotation says now, as cause and reason; None where it is."""
+def _doubt(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> tuple[str, str] | None:
+    """Return why an answer is not plainly one to what the quotation says now, as cause and reason; None where it is.
+
+    What stands in its text decides nothing; but programs that answer for people say so in the subject.
+    """
     record = where.record
+    if incoming.doubtful.startswith(BY_SUBJECT):
+        return "machine", LIKE_A_MACHINE
+    if {each.action for each in named(desk, incoming, record)} >= _EVENTS.keys():
+        return "both", BOTH
+    if where.action != ACCEPT:
+        return None
     until = record.fields.get(VALID_UNTIL, "")
     if until and not day(until):
         return "no day", NO_DAY
-    if is_over(until, now, desk.site.settings.site.timezone):
+    if is_over(until, incoming.now, desk.site.settings.site.timezone):
         return "too late", TOO_LATE
     sent = messages.last_told(tx, record.id, SENT[QUOTATION.name])
     if sent is None and record.state == "draft":

@@ -372,3 +372,12 @@ def test_the_line_of_a_customer_as_outlook_writes_it_names_them(made):
         A, f"quotations@{D}", "客戶：王小明 <ming@new.example<mailto:ming@new.example>>\r\n金額：12,000\r\n\r\n二十張"
     )
     assert record(made, "S00002").customer.emails == ("ming@new.example",)
+
+
+def test_a_yes_and_a_no_in_one_mail_asks(offered):
+    offered.write(A, S, "/send")
+    both = [offered.tagged("S00001", WANG, action) for action in ("accept", "decline")]
+    content = mail(WANG, "well", "Hmm.", to=", ".join(both))
+    offered.take(content, *both, peer=CUSTOMER, return_path=WANG)
+    assert record(offered).state == "sent"
+    assert {each.cause for each in offered.held()} == {"both"}
