@@ -17,7 +17,8 @@ from gateway.mail.imap import Listed
 
 STRIKES_MAX = 2  # connections that a mail may end, alone, while the server gives others
 LENIENT_MAX = 5  # … by its octets, which take long where there are many; and times that it may be refused
-_UNPROVED_MAX = 5  # … while there is no other to ask for
+UNPROVED_MAX = 12  # … while there is no other to ask for, in a quarter of an hour
+_FOR_NOW_MAX = 50  # times that a server may say of itself that it cannot, now
 _OTHERS_MAX = 5  # mails that are asked for to see that a server gives any
 _ENDS_MAX = 24  # connections that may end one after the other while nothing is given
 # What a server says of itself, and not of a mail (RFC 5530 §3; what large ones say of who asks too much).
@@ -87,9 +88,10 @@ class Suspects:
         except Broken as broken:
             self._most = max(1, len(some) // 2)
             if alone and (gives or not self._proof):
-                self.struck(uid, str(broken), STRIKES_MAX if gives else _UNPROVED_MAX)
+                self.struck(uid, str(broken), STRIKES_MAX if gives else UNPROVED_MAX)
+            again = alone and uid in self._apart and not gives
             self._apart.update(some[:1] if alone else ())
-            raise self._ended(str(broken)) from None
+            raise (broken if again and uid not in self.bad else self._ended(str(broken))) from None
         self._told |= {each: found.get(each) for each in some}
         if answer:
             self._given[items] = answer[-1].uid
@@ -98,7 +100,7 @@ class Suspects:
         """Take a mail as bad that was refused often enough, alone; or raise, to ask for it again."""
         gives = await self.gives_others(box, uid, items)
         if gives or not self._proof:
-            self.struck(uid, why, LENIENT_MAX)
+            self.struck(uid, why, _FOR_NOW_MAX if _FOR_NOW.search(why) else LENIENT_MAX if gives else UNPROVED_MAX)
             if uid in self.bad:
                 return
         if _FOR_NOW.search(why) or not gives:
@@ -146,11 +148,15 @@ class Suspects:
         """Whether the server failed at a mail, alone or among others: it is asked for alone."""
         return uid in self._apart
 
-    def failed(self, uids: Sequence[int], why: str, *, gives: bool) -> None:
-        """Note that the server failed where the octets of some mails were asked for; `gives` if it gave another's."""
+    def failed(self, uids: Sequence[int], why: str, *, gives: bool, unproved: bool = False) -> None:
+        """Note that the server failed where the octets of some mails were asked for; `gives` if it gave another's.
+
+        With `unproved` a mail is bad in the end though no other was given.
+        """
         self._apart.update(uids)
-        if gives and len(uids) == 1:
-            self.struck(uids[0], why, LENIENT_MAX)
+        if len(uids) == 1 and (gives or unproved):
+            most = _FOR_NOW_MAX if _FOR_NOW.search(why) else LENIENT_MAX if gives else UNPROVED_MAX
+            self.struck(uids[0], why, most)
 
     def cleared(self, uids: Iterable[int]) -> None:
         """Note that the octets of mails were given."""

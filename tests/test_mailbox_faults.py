@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway import attend
+from gateway.arrive import folders
 from gateway.arrive.folders import Watcher
 from gateway.arrive.imap import Fetcher
 from gateway.imap import Account, filing_accounts
@@ -156,6 +157,20 @@ def test_what_is_dropped_and_not_given_for_a_moment_is_taken_later(tmp_path, mon
         attended(fetching, lambda: MAILS[0] in fetching.arrived(), watcher(fetching))
 
 
+@pytest.mark.parametrize(
+    ("how", "octets", "times"), [("hangs up", True, 3), ("[UNAVAILABLE]", True, 6), ("[UNAVAILABLE]", False, 14)]
+)
+def test_what_is_dropped_alone_waits_for_the_server_to_be_well(tmp_path, monkeypatch, how, octets, times):
+    monkeypatch.setattr(folders, "LOOK_S", 0.05)
+    with HostileImap() as server, Fetching(tmp_path, server.port) as fetching:
+        fetching.house.quotation()
+        fetching.house.sent()
+        assert fetching.fetch(kind="file") == 0
+        last = server.take(MAILS[0], FOLDER).uid
+        hooked(monkeypatch, fails(last, how=how, octets=octets, times=times))
+        attended(fetching, lambda: MAILS[0] in fetching.arrived(), watcher(fetching))
+
+
 @pytest.mark.parametrize("command", ["SELECT", "UID SEARCH"])
 def test_a_folder_that_is_in_use_for_a_moment_gets_no_second_copy(tmp_path, monkeypatch, command):
     with HostileImap() as server, Fetching(tmp_path, server.port) as fetching:
@@ -186,6 +201,7 @@ def test_what_found_no_room_among_the_failed_ones_is_moved_once_there_is(tmp_pat
 
         async def play():
             await until(lambda: len(fetching.arrived()) == 1 and fetching.health()[0].error)
+            await until(lambda: any("IDLE" in each for each in server.commands))
             server.full.clear()
             for session in list(server.sessions):
                 server._loop.call_soon_threadsafe(session.writer.transport.abort)
@@ -203,6 +219,7 @@ def test_another_bad_mail_under_the_same_number_is_moved_too(tmp_path):
             new = Mailbox(uid_validity=server.boxes["INBOX"].uid_validity + 1)
             new.add(mail("large2", 2_500_000))
             server.boxes["INBOX"] = new
+            await until(lambda: any("IDLE" in each for each in server.commands))
             for session in list(server.sessions):
                 server._loop.call_soon_threadsafe(session.writer.transport.abort)
             await until(lambda: server.mails() == [])

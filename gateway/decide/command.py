@@ -4,7 +4,6 @@ A mistake executes nothing of its mail, and is answered with the words that come
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +12,15 @@ from gateway.decide.authorise import Question, Wish, authorise
 from gateway.decide.disposition import hold
 from gateway.decide.execute import Executed, Giver, execute, unknown
 from gateway.decide.held import SECOND_YES
-from gateway.decide.meant import PLACEHOLDERS, Mistake, address_words, any_meant, signed_only, subtypes
+from gateway.decide.meant import (
+    PLACEHOLDERS,
+    Mistake,
+    address_words,
+    any_meant,
+    names_field,
+    signed_only,
+    subtypes,
+)  # fmt: skip
 from gateway.decide.place import Incoming, Place, keep_aside, named
 from gateway.decide.post import Desk, Text
 from gateway.decide.quoted import careful
@@ -48,7 +55,6 @@ from gateway.store.messages import Author
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
-_COLON = re.compile(r"[^\s:：]\s*[:：]\s*\S")
 NOT_POSTED = "What you wrote beside it is posted nowhere: write it to the address of the record."
 EMPTY_NOTE = Mistake("/note", problem=Problem("a note needs a text"))
 
@@ -187,7 +193,7 @@ def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) ->
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
     given, text = _by_its_address(desk, incoming, where)
-    wrong = _wrong_here(desk, where, given)
+    wrong = _wrong_here(desk, where, given, text if where.action == SEND.name else "")
     if wrong is not None:
         return refuse(tx, desk, incoming, where, wrong, given, text)
     said = Text(attachments=incoming.attachments, original_id=incoming.mail.message_id)
@@ -212,12 +218,15 @@ def by_address(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) ->
     return Settled("done", "command", "", where.record.id)
 
 
-def _wrong_here(desk: Desk, where: Place, given: Sequence[Given]) -> Mistake | None:
-    """Return a command line in a mail to a command's address that cannot be carried out there, or None."""
+def _wrong_here(desk: Desk, where: Place, given: Sequence[Given], text: str) -> Mistake | None:
+    """Return a command line in a mail to a command's address that cannot be carried out there, or None.
+
+    `text` is what the customer would read: a note that it hides is one, too.
+    """
     note = next((each for each in given if each.command is NOTE), None)
     if note is not None:
         return Mistake(note.line, (), Problem("write a note to the address of notes, or of the record"))
-    return mistake(desk, where, given, "")
+    return HIDDEN_NOTE if may_mean_note(text) else mistake(desk, where, given, "")
 
 
 def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> tuple[Sequence[Given], str]:
@@ -243,7 +252,7 @@ def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> tuple[Seque
     if not _are_meant(desk, where, asked, words, person):
         words = ()
     more: list[Given] = []
-    while words and asked is SET and _COLON.search(below.partition("\n")[0]):  # `有效期限：2026-12-24`
+    while words and asked is SET and names_field(below.partition("\n")[0]):  # `有效期限：2026-12-24`
         line, _, below = below.partition("\n")
         more.append(Given(asked.name, asked, tuple(line.split())))
     left = below if words else f"{first}\n{below}"
@@ -257,10 +266,16 @@ def _without_label(text: str, subject: str, ref: str) -> str:
     What was to be written over stays where nothing else was written.
     """
     label = subject.removesuffix(ref).strip() if subject.endswith(ref) else ""
-    lines = [line.rstrip().removesuffix(label) for line in text.split("\n")]
+    lines = [_before(line.rstrip(), label) for line in text.split("\n")]
     written = [line for line in lines if line.strip() and line.strip().casefold() not in PLACEHOLDERS]
     left = [line for line in lines if not written or line.strip().casefold() not in PLACEHOLDERS]
     return "\n".join(left).strip("\n")
+
+
+def _before(line: str, label: str) -> str:
+    """Return what was written before a label, from its beginning or behind the end of a sentence."""
+    before = line.removesuffix(label)
+    return before if not before.strip() or before[-1] in ".。!！?？…~～" else line
 
 
 def _are_meant(desk: Desk, where: Place, asked: Command, words: Sequence[str], person: Person | None) -> bool:

@@ -291,6 +291,12 @@ def apart(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(filter(None, (field, value, *words[1:]))) if colon and field else words
 
 
+def names_field(line: str) -> bool:
+    """Whether a line is a field that is known, a colon, and a value."""
+    name, colon, value = _COLON.sub(":", line, count=1).partition(":")
+    return bool(colon and value.strip()) and name.strip().lower() in _KNOWN_FIELDS
+
+
 def _set(words: tuple[str, ...]) -> Edit | Mistake:
     said = words[0].rstrip(":：=")
     if len(words) > 2 and f"{said} {words[1].rstrip(':：=')}".lower() in _FIELDS:  # `/set valid until 2026-12-31`

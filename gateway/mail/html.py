@@ -20,6 +20,8 @@ from gateway.mail.unseen import leave_out_unseen, page_of
 HTML_MAX = 200_000  # characters that are looked at
 DEPTH_MAX = 200
 _LAID_OUT_MAX = 10_000_000  # cells of a table times its characters: as wide as its widest cell is every row
+_LISTS_MAX = 8  # lists in lists that are indented
+_ENDLESS_TAG = re.compile(r"<[^<>]{20000,}")  # no program writes one, and reading it takes the square of its length
 _SPACING = re.compile(r"(?<![\w-])(?:margin|padding)[a-z-]*\s*:[^;]*;?", re.IGNORECASE)
 # A line of its own where a client begins what it quotes without marking it; mail/quoting.py knows it.
 QUOTE_BEGINS = "\u2063\u2063\u2063"
@@ -46,7 +48,7 @@ def html_to_text(html: str) -> str:
 
     What a client marks as quoted gets the mark of RFC 3676 §4.5, ">", before each of its lines.
     """
-    html = _not_too_deep(html[:HTML_MAX].replace("\x00", ""))
+    html = _not_too_deep(_ENDLESS_TAG.sub("", html[:HTML_MAX].replace("\x00", "")))
     try:
         tree = lxml.html.fromstring(f"<html><body>{html}</body></html>")
         page = page_of(html)
@@ -76,9 +78,14 @@ def _flatten(tree: lxml.html.HtmlElement) -> None:
     for each in tree.iter():
         if isinstance(each.tag, str) and "style" in each.attrib:
             each.set("style", _SPACING.sub("", each.get("style")[:2000]))
+    for each in list(tree.iter("ul", "ol", "dl")):
+        if sum(1 for _ in each.iterancestors("ul", "ol", "dl")) > _LISTS_MAX:
+            each.tag = "div"
+    laid_out = 0
     for table in list(tree.iter("table")):
         cells = sum(1 for _ in table.iter("td", "th"))
-        if cells * sum(map(len, table.itertext())) > _LAID_OUT_MAX:
+        laid_out += cells * sum(map(len, table.itertext()))
+        if laid_out > _LAID_OUT_MAX:
             for part in list(table.iter("table", "thead", "tbody", "tfoot", "tr", "td", "th")):
                 part.tag = "div"
 

@@ -191,12 +191,14 @@ def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list
     defects += ["more parts than we read"] * (len(parts) > PARTS_MAX)
     defects += [AMBIGUOUS] * _is_ambiguous(tree, parts, payload, content[at : at + _FIRST])
     found: list[_Leaf] = []
+    undecoded: list[bytes] | None = None
     for number, (part, alternative) in enumerate(parts[:PARTS_MAX]):
         try:
             octets = part.content or b""
         except fast_mail_parser.ParseError:
             defects.append("a part cannot be decoded cleanly")
-            octets = _decoded_anyway(payload, number)
+            undecoded = _undecoded(payload) if undecoded is None else undecoded
+            octets = _decoded_anyway(undecoded, number)
         found.append(_leaf(part, octets, alternative=alternative))
     return found
 
@@ -235,9 +237,8 @@ def _undecoded(payload: bytes) -> list[bytes]:
         return []
 
 
-def _decoded_anyway(payload: bytes, number: int) -> bytes:
+def _decoded_anyway(undecoded: Sequence[bytes], number: int) -> bytes:
     """Decode a leaf in which something stands that is no base64 (RFC 2045 §6.8: it is ignored), a list's footer say."""
-    undecoded = _undecoded(payload)
     if number >= len(undecoded):
         return b""
     letters = re.sub(rb"[^A-Za-z0-9+/=]", b"", undecoded[number]).partition(b"=")[0]
@@ -333,8 +334,10 @@ def _chosen(leaves: Sequence[_Leaf], defects: list[str]) -> list[str]:
             found.append(html_to_text(text[:left]))
             left -= min(left, len(text))
     if 1 < len(found) <= _COMPARED_MAX:
-        letters = ["".join(filter(str.isalnum, text)) for text in found]
-        kept = [at for at, said in enumerate(letters) if not _is_said(at, said, letters)]
+        kinds = {leaf.media_type for leaf, _, _ in read}
+        own = ["\n".join(line for line in text.split("\n") if not line.startswith(">")) for text in found]
+        letters = ["".join(filter(str.isalnum, text)) for text in own]
+        kept = [at for at, said in enumerate(letters) if len(kinds) == 1 or not _is_said(at, said, letters)]
         found = [found[at] for at in kept] or found[:1]
     return found
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 import tinycss2
 from lxml.html import HtmlElement
@@ -23,7 +24,6 @@ _SELECTOR_MAX = 60  # words and marks of one
 _STEPS_MAX = 100_000  # times that a selector is compared with an element
 _DEPTH_MAX = 4  # conditions in conditions
 _SCREENS = frozenset({"", "all", "screen", "only screen", "only all"})
-_NEVER = frozenset({"hover", "active", "focus", "visited", "before", "after", "first-line", "first-letter", "link"})
 _EDGES = {"first-child": False, "last-child": True}
 _COMBINATORS = frozenset(" >+~")
 
@@ -42,7 +42,7 @@ class _Compound:
     tag: str = ""
     ids: tuple[str, ...] = ()
     classes: frozenset[str] = frozenset()
-    attributes: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str, str], ...] = ()  # name, how its value is compared, with what
     edges: tuple[str, ...] = ()
 
     def fits(self, element: HtmlElement, classes: frozenset[str]) -> bool:
@@ -50,7 +50,7 @@ class _Compound:
             return False
         return not (self.ids or self.attributes or self.edges) or (
             all(each == element.get("id", "").lower() for each in self.ids)
-            and all(each in element.attrib for each in self.attributes)
+            and all(_has(element.get(name), how, value) for name, how, value in self.attributes)
             and all(next(element.itersiblings(preceding=not _EDGES[each]), None) is None for each in self.edges)
         )
 
@@ -74,6 +74,24 @@ class _Rule:
         return sum(ids), sum(others), sum(tags)
 
 
+def _attribute(nodes: Sequence[Node]) -> tuple[str, str, str]:
+    words = [each.value for each in nodes if each.type in ("ident", "string", "literal")]
+    name, how, value = [*map(str.lower, words[:3]), "", ""][:3] if words else ("", "", "")
+    return name, how, value
+
+
+def _has(value: str | None, how: str, wanted: str) -> bool:
+    """Whether an attribute stands there with such a value (Selectors 4 §6.1, §6.2)."""
+    if value is None:
+        return False
+    value = value.lower()
+    return {
+        "": True, "=": value == wanted, "~=": wanted in value.split(), "*=": bool(wanted) and wanted in value,
+        "^=": bool(wanted) and value.startswith(wanted), "$=": bool(wanted) and value.endswith(wanted),
+        "|=": value == wanted or value.startswith(f"{wanted}-"),
+    }.get(how, False)  # fmt: skip
+
+
 class Sheets:
     """The style sheets of a tree. Of each element only what `wanted` names is looked at."""
 
@@ -83,7 +101,7 @@ class Sheets:
         self._steps = 0
         self._own = cache(lambda style: tuple(_declared(style[:_STYLE_MAX], wanted)))
         self._classes = cache(lambda text: frozenset(text.lower().split()))
-        text = " ".join(each.text or "" for each in tree.iter("style"))
+        text = " ".join(each.text or "" for each in tree.iter("style") if _on_every_screen(each.get("media", "")))
         _at_most(_SHEET_MAX, len(text))
         rules = tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True) if text.strip() else []
         selectors = 0
@@ -104,7 +122,11 @@ class Sheets:
                 found += [((important, False, rule.weight, rule.place), n, v) for n, v, important in rule.said]
         own = self._own(element.get("style", ""))
         found += [((important, True, (0, 0, 0), place), n, v) for place, (n, v, important) in enumerate(own)]
-        return {name: value for _, name, value in sorted(found)}
+        style: Style = {}
+        for _, name, value in sorted(found):
+            style.pop(name, None)  # a later one stands later: of `background` and `background-color` it wins
+            style[name] = value
+        return style
 
     def _named(self, element: HtmlElement) -> frozenset[str]:
         return self._classes(element.get("class", "")[:_STYLE_MAX])
@@ -129,10 +151,10 @@ def _related(element: HtmlElement, combinator: str) -> Iterator[HtmlElement]:
     if combinator == " ":
         yield from element.iterancestors()
     elif combinator == ">":
-        yield from list(element.iterancestors())[:1]
+        yield from islice(element.iterancestors(), 1)
     else:
         before = (each for each in element.itersiblings(preceding=True) if isinstance(each.tag, str))
-        yield from before if combinator == "~" else list(before)[:1]
+        yield from before if combinator == "~" else islice(before, 1)
 
 
 def _flat(
@@ -152,14 +174,21 @@ def _counts(rule: AtRule) -> bool:
     """Whether the rules in this one count on every screen: a program that shows mail does what they ask for."""
     if rule.lower_at_keyword != "media":
         return rule.lower_at_keyword in ("supports", "layer")
-    asked = _serialized(rule.prelude).lower().split(",")
-    return any(" ".join(each.split()) in _SCREENS for each in asked)
+    return _on_every_screen(_serialized(rule.prelude))
+
+
+def _on_every_screen(asked: str) -> bool:
+    return any(" ".join(each.lower().split()) in _SCREENS for each in asked[:_STYLE_MAX].split(","))
 
 
 def _declared(style: str | Sequence[Node], wanted: frozenset[str]) -> Iterator[tuple[str, str, bool]]:
+    found: dict[tuple[str, bool], tuple[str, str, bool]] = {}
     for each in tinycss2.parse_blocks_contents(style, skip_comments=True, skip_whitespace=True):
         if isinstance(each, Declaration) and each.lower_name in wanted:
-            yield each.lower_name, _serialized(each.value).strip().lower(), each.important
+            found.pop((each.lower_name, each.important), None)
+            said = _serialized(each.value).strip().lower()
+            found[each.lower_name, each.important] = (each.lower_name, said, each.important)
+    yield from found.values()
 
 
 def _serialized(nodes: Sequence[Node]) -> str:
@@ -200,14 +229,15 @@ def _selector(nodes: Sequence[Node]) -> tuple[tuple[_Compound, ...], tuple[str, 
 
 
 def _compound(nodes: Sequence[Node]) -> _Compound | None:
-    """Return what an element must be; None for what none ever is. A condition we do not know counts as met."""
-    tag, ids, classes, attributes, edges = "", [], [], [], []
+    """Return what an element must be; None for what none ever is. A condition we do not know counts as not met."""
+    tag, ids, classes, edges = "", [], [], []
+    attributes: list[tuple[str, str, str]] = []
     before = ""
     for node in nodes:
-        if node.type == "ident" and before.startswith(":"):
-            if node.lower_value in _NEVER:
+        if node.type == "function" or (node.type == "ident" and before.startswith(":")):
+            if node.type == "function" or node.lower_value not in _EDGES or before != ":":
                 return None
-            edges += [node.lower_value] if node.lower_value in _EDGES else []
+            edges.append(node.lower_value)
         elif node.type == "ident" and before == ".":
             classes.append(node.lower_value)
         elif node.type == "ident":
@@ -215,6 +245,6 @@ def _compound(nodes: Sequence[Node]) -> _Compound | None:
         elif node.type == "hash":
             ids.append(node.value.lower())
         elif node.type == "[] block":
-            attributes += [each.lower_value for each in node.content if each.type == "ident"][:1]
+            attributes.append(_attribute(node.content))
         before = before + node.value if node.type == "literal" else ""
     return _Compound(tag, tuple(ids), frozenset(classes), tuple(attributes), tuple(edges))

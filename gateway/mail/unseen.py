@@ -19,6 +19,7 @@ _FAINT = 0.1  # of 1: how opaque is not seen
 _TINY_PX = 2.9  # sizes of letters
 _CUT_PX = 2.0  # heights and widths
 _FAR_PX = 100.0  # to the left, or above
+_PULLED_PX = 500.0  # by a margin: what overlaps something is pulled, too
 _OUT_PX = 1000.0  # to the right
 _SIZE_PX = 16.0
 _PERCENT_PX = 8.0  # of a page that is 800 wide
@@ -44,6 +45,7 @@ _GONE = {
 }
 _PLACED = frozenset({"absolute", "fixed", "relative", "sticky"})
 _CLIPS = ("overflow", "overflow-x", "overflow-y")
+_CUTTING = ("hidden", "clip", "auto", "scroll")
 _SIDES = ("left", "right", "top", "bottom")
 _EXTENTS = {"height": "min-height", "max-height": "min-height", "width": "min-width", "max-width": "min-width"}
 _INDENTS = ("text-indent", "margin-left", "padding-left")
@@ -53,6 +55,8 @@ WANTED = frozenset(
      "background", "background-color", "background-image"}
 )  # fmt: skip
 _PAGE = re.compile(r"<body\b[^<>]{0,2000}>", re.IGNORECASE)
+_GROUNDS = frozenset({"background", "background-color", "background-image"})
+_WORD = re.compile(r"[a-z-]{1,20}\([^()]{0,60}\)|[^\s/()]{1,60}")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{3}(?:[0-9a-f]{3})?")
 
 Colour = tuple[float, float, float]
@@ -139,28 +143,26 @@ def _visible(element: HtmlElement, style: Style, around: _Seen) -> bool:
 
 
 def _size(style: Style, around: float) -> float:
-    said = style.get("font-size", "")
-    if not said and "font" in style:  # the first length of it, before a slash
-        said = next((each for each in style["font"].partition("/")[0].split() if _LENGTH.fullmatch(each)), "")
+    said = next((value for name, value in reversed(style.items()) if name in ("font", "font-size")), "")
+    if "font" in style and said == style["font"]:  # the first length of it, before a slash
+        said = next((each for each in said.partition("/")[0].split() if _LENGTH.fullmatch(each)), said)
     found = _LENGTH.match(said)
     if found is None:
-        return _SIZES.get(said, around)
+        return _SIZES.get(said, around if said in ("", "inherit", "unset") else max(around, _SIZE_PX))
     relative = {"em": around, "%": around / 100}
     return float(found[1]) * relative.get(found[2], _UNITS.get(found[2], 1.0))
 
 
 def _ground(element: HtmlElement, style: Style, around: Colour | None) -> Colour | None:
     """Return the ground of an element: what it has itself, or what shines through."""
-    picture = style.get("background-image", "none")
-    if element.get("background") or (picture not in ("none", "initial", "unset") and "(" in picture):
+    own = [value for name, value in style.items() if name in _GROUNDS]
+    if element.get("background") or any("url(" in said or "gradient(" in said for said in own):
         return None
-    for said in filter(None, (style.get("background-color"), style.get("background"), element.get("bgcolor"))):
-        if "url(" in said or "gradient(" in said:
-            return None
-        words = said if "(" in said else said.split()[0] if said.split() else ""
-        colour = _colour(words)
-        if colour is not None and colour[3] >= _FAINT:
-            return colour[:3]
+    for said in (*reversed(own), element.get("bgcolor", "")):
+        for word in _WORD.findall(said)[:12]:
+            colour = _colour(word)
+            if colour is not None and colour[3] >= _FAINT:
+                return colour[:3]
     return around
 
 
@@ -199,7 +201,7 @@ def _is_away(style: Style) -> bool:
     if style.get("position") in _PLACED:
         for side in _SIDES:
             far = _px(style.get(side, ""))
-            if far <= -_FAR_PX or (far >= _OUT_PX and side == "left"):
+            if far <= -_FAR_PX or (far >= _OUT_PX and side in ("left", "right")):
                 return True
     margins = [_px(each) for each in style.get("margin", "").split()[:4]]
     lefts = [*margins[3:4], *([margins[1]] if 1 < len(margins) < 4 else []), *(margins if len(margins) == 1 else [])]
@@ -208,14 +210,15 @@ def _is_away(style: Style) -> bool:
     pads = [_px(each) for each in style.get("padding", "").split()[:4]]
     pad = _px(style["padding-left"]) if "padding-left" in style else pads[-1] if len(pads) in (1, 4) else 0.0
     indent = _px(style.get("text-indent", ""))
-    cut = any(style.get(each, "").startswith(("hidden", "clip")) for each in _CLIPS)
+    cut = any(style.get(each, "").startswith(_CUTTING) for each in _CLIPS)
     out = indent >= _OUT_PX or (cut and indent >= 100 * _PERCENT_PX)
-    return out or indent + left + pad <= -_FAR_PX or left <= -_FAR_PX or any(top <= -_FAR_PX for top in tops)
+    pulled = left <= -_PULLED_PX or any(top <= -_PULLED_PX for top in tops)
+    return out or pulled or (indent < 0 and indent + left + pad <= -_FAR_PX)
 
 
 def _is_cut(element: HtmlElement, style: Style) -> bool:
     """Whether what an element holds is cut off to nothing, or next to it."""
-    if not any(style.get(each, "").startswith(("hidden", "clip")) for each in _CLIPS):
+    if not any(style.get(each, "").startswith(_CUTTING) for each in _CLIPS):
         return False
     for extent, least in _EXTENTS.items():
         cell = element.tag in ("td", "th") and extent == "width"

@@ -74,7 +74,7 @@ _MEANT_NOTE = re.compile(
 )
 _DECORATED = re.compile(r"(?:[-*_•·●▪◦–—「『【]{1,3}|\(?\d{1,2}[.)、])\s{0,9}(/.*)")
 _WORD = re.compile(r"\s*(?P<word>[^\s:：]+)(?P<rest>.*)", re.DOTALL)
-_STOPS = ".,;!?。，、；！？"  # a phone makes one of two blanks
+_STOPS = ".,;!。，、；！"  # a phone makes one of two blanks
 _GLUED = re.compile(r"([a-z]+)[^\x00-\x7f].*")
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 # What is written in other characters, by habit or by an input method, is the same word.

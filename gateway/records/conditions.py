@@ -13,10 +13,10 @@ from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 _CLAUSE = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|!=|=|<(?!=)|>(?!=)|\bin\b)\s*(.+?)\s*", re.DOTALL)
-_NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,20})?")
-_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?萬?")
-_TEN_THOUSANDS = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)萬")
-_OURS_BEFORE = re.compile(r"(?:NTD?|TWD|新?[台臺]幣)?\s*\$?\s*")
+_NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,20})?", re.ASCII)
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?\s*萬?", re.ASCII)
+_TEN_THOUSANDS = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)\s*萬", re.ASCII)
+_OURS_BEFORE = re.compile(r"\A(?:NTD?|TWD|新?[台臺]幣)?\s*\$?\s*")
 _OURS_AFTER = re.compile(r"\s*(?:元整?|圓整?|塊|NTD?|TWD)$")
 # Behind a day may stand which one of the week it is, and a time.
 _WEEKDAY = r"\(?(?:(?:星期|禮拜|週|周)?[一二三四五六日天]|(?:MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]*)\)?"
@@ -24,10 +24,14 @@ _BEHIND_DAY = rf"\s*(?:{_WEEKDAY})?(?:[T ]\s*\d{{1,2}}:.*)?\.?"
 _DAY = re.compile(r"(?:民國)?\s*(\d{3,4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?" + _BEHIND_DAY)
 _DIGITS = re.compile(r"(\d{4})(\d{2})(\d{2})")
 _DAY_FIRST = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})")
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_MONTH_FIRST = re.compile(rf"({'|'.join(_MONTHS)})[A-Z]*\.?\s+(\d{{1,2}})(?:ST|ND|RD|TH)?,?\s+(\d{{4}})")
-_MONTH_SECOND = re.compile(rf"(\d{{1,2}})(?:ST|ND|RD|TH)?\s+({'|'.join(_MONTHS)})[A-Z]*\.?,?\s+(\d{{4}})")
+_MONTHS = ("JAN(?:UARY)?", "FEB(?:RUARY)?", "MAR(?:CH)?", "APR(?:IL)?", "MAY", "JUNE?", "JULY?", "AUG(?:UST)?",
+           "SEPT?(?:EMBER)?", "OCT(?:OBER)?", "NOV(?:EMBER)?", "DEC(?:EMBER)?")  # fmt: skip
+_SHORT = [each[:3] for each in _MONTHS]
+_MONTH_FIRST = re.compile(rf"({'|'.join(_MONTHS)})\.?\s+(\d{{1,2}})(?:ST|ND|RD|TH)?,?\s+(\d{{4}})")
+_MONTH_SECOND = re.compile(rf"(\d{{1,2}})(?:ST|ND|RD|TH)?\s+({'|'.join(_MONTHS)})\.?,?\s+(\d{{4}})")
 _REPUBLIC = 1911  # the year before the first of Taiwan's calendar, whose years have three digits
+_LAST = 299  # year of it that we read
+_FIRST = 1900  # of ours
 _OPERATORS = "= != < <= > >= in"
 
 
@@ -130,13 +134,14 @@ def day(text: str) -> str:
     elif found := _DAY_FIRST.fullmatch(said):
         number_of_day, month, year = (int(part) for part in found.groups())
     elif found := _MONTH_FIRST.fullmatch(said):
-        year, month, number_of_day = int(found[3]), _MONTHS.index(found[1]) + 1, int(found[2])
+        year, month, number_of_day = int(found[3]), _SHORT.index(found[1][:3]) + 1, int(found[2])
     elif found := _MONTH_SECOND.fullmatch(said):
-        year, month, number_of_day = int(found[3]), _MONTHS.index(found[2]) + 1, int(found[1])
+        year, month, number_of_day = int(found[3]), _SHORT.index(found[2][:3]) + 1, int(found[1])
     else:
         return ""
     try:
-        return date(year if year > 999 else year + _REPUBLIC, month, number_of_day).isoformat()
+        year = year + _REPUBLIC if year <= _LAST else year
+        return "" if year < _FIRST else date(year, month, number_of_day).isoformat()
     except ValueError:
         return ""
 

@@ -268,13 +268,15 @@ def test_an_empty_note_is_not_said_to_be_kept(made, line):
 
 
 @pytest.mark.parametrize(
-    "value", ["12,000 元整", "TWD 12000", "NTD 12,000", "新台幣12000元", "12000 TWD", "1.2万", "NT$12,000"]
+    "value", ["12,000 元整", "TWD 12000", "NTD 12,000", "新台幣12000元", "12000 TWD", "1.2万", "1.2 萬", "NT$12,000"]
 )
 def test_an_amount_as_offices_write_it(value):
     assert amount(value) == "12000"
 
 
-@pytest.mark.parametrize("value", ["US$12,000", "12000 USD", "€12", "12,5", "about 12000"])
+@pytest.mark.parametrize(
+    "value", ["US$12,000", "12000 USD", "€12", "12,5", "about 12000", "100000 120000", "20 6000", "12$5", "3NT4", "٣٠"]
+)
 def test_another_currency_is_no_amount(value):
     assert amount(value) == ""
 
@@ -288,7 +290,10 @@ def test_a_day_as_people_write_it(value):
     assert day(value) == "2026-12-24"
 
 
-@pytest.mark.parametrize("value", ["2026-12-24 to 2027-01-31", "2026-12-24 or later", "12/24", "tomorrow", "20261324"])
+@pytest.mark.parametrize(
+    "value",
+    ["2026-12-24 to 2027-01-31", "2026-12-24 or later", "12/24", "tomorrow", "20261324", "999-1-1", "Decoy 31, 2026"],
+)
 def test_what_names_no_day_or_two_is_none(value):
     assert day(value) == ""
 
@@ -381,3 +386,37 @@ def test_a_yes_and_a_no_in_one_mail_asks(offered):
     offered.take(content, *both, peer=CUSTOMER, return_path=WANG)
     assert record(offered).state == "sent"
     assert {each.cause for each in offered.held()} == {"both"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Dear Wang\r\n/note floor price is 80", "* /note floor price is 80", "Dear Wang\r\n\r\n- /note floor price is 80"],
+)
+def test_a_note_in_a_mail_to_the_address_of_send_is_not_sent(offered, text):
+    offered.write(A, f"s00001-send@{D}", text)
+    assert not [each for each in offered.sent() if each.to == WANG and "floor price" in each.text]
+
+
+@pytest.mark.parametrize("subject", ["chairs S00001", "Send S00001"])
+def test_words_that_end_a_sentence_are_no_name_of_a_button(offered, subject):
+    send = f"s00001-send@{D}"
+    text = "Dear Wang,\r\nhere is our offer for twenty chairs\r\nthat we said we would Send"
+    offered.take(mail(A, subject, text, to=send), send, peer=INSIDE, return_path=A)
+    (got,) = (each for each in offered.sent() if each.to == WANG)
+    assert "twenty chairs" in got.text
+    assert "would Send" in got.text
+
+
+def test_only_fields_that_are_known_follow_one_at_the_address_of_set(made):
+    made.write(A, f"s00001-set@{D}", "amount 5000\r\nNote: floor price is 4000\r\n電話：02-1234")
+    assert dict(record(made).fields) == {"amount": "5000"}
+
+
+def test_what_a_later_part_quotes_is_not_left_out_of_the_first(made):
+    content = (
+        f"From: {WANG}\r\nTo: {S}\r\nSubject: Re: [S00001] chairs\r\nMessage-ID: <i@x>\r\nMIME-Version: 1.0\r\n"
+        f'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\n{NOTE}\r\n{PDF}'
+        f"--b\r\nContent-Type: text/plain\r\n\r\n> {NOTE}\r\n--b--\r\n"
+    )
+    made.take(content.encode(), S, peer=CUSTOMER, return_path=WANG)
+    assert NOTE in made.messages()[-1].text

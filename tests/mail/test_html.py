@@ -93,6 +93,9 @@ from gateway.mail.html import QUOTE_BEGINS, html_to_text
         "<dialog>/unfollow</dialog>",
         "<canvas>/unfollow</canvas>",
         "<p hidden>/unfollow</p>",
+        "<style>[class*=secret]{display:none}</style><p class=my-secret>/unfollow</p>",
+        '<p style="position:absolute;right:5000px">/unfollow</p>',
+        '<div style="height:0;overflow:auto">/unfollow</div>',
         "<style>aside{mso-hide:all}</style><aside>/unfollow</aside>",
         '<p style="margin:-9999px">/unfollow</p>',
         '<div style="height:1px;overflow:hidden">/unfollow</div>',
@@ -176,6 +179,14 @@ def test_what_a_style_sheet_hides_is_not_there(hidden):
         "<details open><summary>more</summary>Hello</details>",
         "<details><summary>Hello</summary>more</details>",
         '<div style="font-size:0"><p style="font-size:13px">Hello</p></div>',
+        "<style media=print>p{display:none}</style><p>Hello</p>",
+        "<style>::-webkit-scrollbar{display:none}</style><p>Hello</p>",
+        "<style>p:not(.x){display:none}p:empty{display:none}</style><p>Hello</p>",
+        "<style>[class*=mobile-only]{display:none}</style><p class=a>Hello</p>",
+        '<p style="color:#fff;background:none repeat scroll 0 0 #1a73e8">Hello</p>',
+        "<style>p{background-color:#fff}</style><p style='color:#fff;background:#000'>Hello</p>",
+        '<div style="font-size:0"><p style="font-size:calc(12px + 1px)">Hello</p><p style="font-size:initial"></p></div>',
+        '<p style="margin-top:-120px">Hello</p>',
     ],
 )
 def test_what_it_does_not_hide_is_there(shown):
@@ -188,6 +199,9 @@ def test_what_it_does_not_hide_is_there(shown):
      (f"<style>{'*{color:red}' * 5_000}</style>{'<i>x</i>' * 9_000}", 9_000), (f"<style>{'{' * 60_000}</style>x", 1),
      (f"<style>{'@media only' + ' ' * 60_000}</style>x", 1), (f"<style>a{'.b' * 30_000}{{color:red}}</style>{'<a class=b>x</a>' * 5_000}", 5_000),
      (f"<style>{'div div div div div div p{color:red}' * 900}</style>{'<div>' * 190}{'<p>x</p>' * 9_000}", 9_000),
+     (f"<style>{'i+b{color:red}' * 900}</style>{'<i>x</i>' * 9_000}", 1),
+     (f"<style>i{{{'color:red;' * 5_000}}}</style>{'<i>x</i>' * 9_000}", 1), (f"{'<ul>' * 190}{'<li>x' * 5_000}", 1),
+     (f"<p {' '.join(f'a{n}=1' for n in range(20_000))}>x</p>", 1),
      (f"<style>i div div div div div div div p{{display:none}}</style>{'<div>' * 190}{'<p>x</p>' * 900}", 900)],
 )  # fmt: skip
 def test_a_page_whose_sheets_would_take_long_is_read_and_commands_nothing(page, least):
