@@ -130,6 +130,12 @@ class Wire(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # the library
         """Count the octets of a new command's answers."""
         self._octets = 0
 
+    async def execute(self, command: Any, scrub: str | None = None) -> Any:
+        """Give a command. None is written to a connection that is lost: nobody would say that no answer comes."""
+        if self.broken:
+            raise aioimaplib.Abort(self.broken)
+        return await super().execute(command, scrub)
+
     def fail(self, why: str) -> None:
         """Drop the connection; `why` is told to whoever waits."""
         self.broken = self.broken or why

@@ -201,7 +201,6 @@ def test_what_found_no_room_among_the_failed_ones_is_moved_once_there_is(tmp_pat
 
         async def play():
             await until(lambda: len(fetching.arrived()) == 1 and fetching.health()[0].error)
-            await until(lambda: any("IDLE" in each for each in server.commands))
             server.full.clear()
             for session in list(server.sessions):
                 server._loop.call_soon_threadsafe(session.writer.transport.abort)
@@ -219,7 +218,6 @@ def test_another_bad_mail_under_the_same_number_is_moved_too(tmp_path):
             new = Mailbox(uid_validity=server.boxes["INBOX"].uid_validity + 1)
             new.add(mail("large2", 2_500_000))
             server.boxes["INBOX"] = new
-            await until(lambda: any("IDLE" in each for each in server.commands))
             for session in list(server.sessions):
                 server._loop.call_soon_threadsafe(session.writer.transport.abort)
             await until(lambda: server.mails() == [])
