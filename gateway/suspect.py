@@ -17,7 +17,8 @@ from gateway.mail.imap import Listed
 
 STRIKES_MAX = 2  # connections that a mail may end, alone, while the server gives others
 LENIENT_MAX = 5  # … by its octets, which take long where there are many; and times that it may be refused
-UNPROVED_MAX = 12  # … while there is no other to ask for, in a quarter of an hour
+_UNPROVED_MAX = 5  # … while there is no other to ask for
+_PATIENT_MAX = 12  # … where what is left alone would be missed, in a quarter of an hour
 _FOR_NOW_MAX = 50  # times that a server may say of itself that it cannot, now
 _OTHERS_MAX = 5  # mails that are asked for to see that a server gives any
 _ENDS_MAX = 24  # connections that may end one after the other while nothing is given
@@ -32,9 +33,14 @@ class Narrowed(Broken):
 class Suspects:
     """What is known of the mails of one folder, as long as its UIDVALIDITY is the same."""
 
-    def __init__(self, *, proof: bool = False) -> None:
-        """With `proof` a mail is bad only where the server gives others: it is not just left alone, but taken away."""
+    def __init__(self, *, proof: bool = False, patient: bool = False) -> None:
+        """With `proof` a mail is bad only where the server gives others: it is not just left alone, but taken away.
+
+        A `patient` one waits longer for a server that gives no other.
+        """
         self._proof = proof
+        self._patient = patient
+        self._unproved = _PATIENT_MAX if patient else _UNPROVED_MAX
         self._forget(0)
 
     def _forget(self, uid_validity: int) -> None:
@@ -88,8 +94,8 @@ class Suspects:
         except Broken as broken:
             self._most = max(1, len(some) // 2)
             if alone and (gives or not self._proof):
-                self.struck(uid, str(broken), STRIKES_MAX if gives else UNPROVED_MAX)
-            again = alone and uid in self._apart and not gives
+                self.struck(uid, str(broken), STRIKES_MAX if gives else self._unproved)
+            again = self._patient and alone and uid in self._apart and not gives
             self._apart.update(some[:1] if alone else ())
             raise (broken if again and uid not in self.bad else self._ended(str(broken))) from None
         self._told |= {each: found.get(each) for each in some}
@@ -100,7 +106,7 @@ class Suspects:
         """Take a mail as bad that was refused often enough, alone; or raise, to ask for it again."""
         gives = await self.gives_others(box, uid, items)
         if gives or not self._proof:
-            self.struck(uid, why, _FOR_NOW_MAX if _FOR_NOW.search(why) else LENIENT_MAX if gives else UNPROVED_MAX)
+            self.struck(uid, why, _FOR_NOW_MAX if _FOR_NOW.search(why) else LENIENT_MAX if gives else self._unproved)
             if uid in self.bad:
                 return
         if _FOR_NOW.search(why) or not gives:
@@ -155,7 +161,7 @@ class Suspects:
         """
         self._apart.update(uids)
         if len(uids) == 1 and (gives or unproved):
-            most = _FOR_NOW_MAX if _FOR_NOW.search(why) else LENIENT_MAX if gives else UNPROVED_MAX
+            most = _FOR_NOW_MAX if _FOR_NOW.search(why) else LENIENT_MAX if gives else self._unproved
             self.struck(uids[0], why, most)
 
     def cleared(self, uids: Iterable[int]) -> None:

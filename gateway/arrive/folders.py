@@ -62,7 +62,7 @@ class Watcher:
         self._account = account
         self._arrived = arrived
         self._condition = Condition(store, account.attended(WATCHED), "watch", tell, account.attended(FILED))
-        self._suspects: defaultdict[str, Suspects] = defaultdict(Suspects)  # by folder
+        self._suspects: defaultdict[str, Suspects] = defaultdict(lambda: Suspects(patient=True))  # by folder
         self._pattern = "*" if key == ARCHIVE else f"{OWN}*"
 
     async def run(self) -> None:
