@@ -8,18 +8,20 @@ server fails at it again and again, each time on a connection on which it gave a
 known than before, `Narrowed` does: the next connection may come at once.
 """
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from gateway.imap import Broken, Mailbox, Refused
 from gateway.mail.imap import Listed
 
-STRIKES_MAX = 2  # connections that a mail may end, alone, while the server gives others
-LENIENT_MAX = 5  # … by its octets, which take long where there are many; and times that it may be refused
+_STRIKES_MAX = 2  # connections that a mail may end, alone, while the server gives others
+_LENIENT_MAX = 5  # … by its octets, which take long where there are many; and times that it may be refused
 _UNPROVED_MAX = 5  # … while there is no other to ask for
 _PATIENT_MAX = 12  # … where what is left alone would be missed, in a quarter of an hour
 _FOR_NOW_MAX = 50  # times that a server may say of itself that it cannot, now
+_BEGINNING = "UID BODY.PEEK[]<0.1000>"  # of another mail, to see that the server gives any octets
 _OTHERS_MAX = 5  # mails that are asked for to see that a server gives any
 _ENDS_MAX = 24  # connections that may end one after the other while nothing is given
 # What a server says of itself, and not of a mail (RFC 5530 §3; what large ones say of who asks too much).
@@ -78,7 +80,7 @@ class Suspects:
 
     async def _ask(self, box: Mailbox, some: Sequence[int], items: str) -> None:
         uid, alone = some[0], len(some) == 1
-        gives = box.gave or (alone and uid in self._apart and await self.gives_others(box, uid, items))
+        gives = box.gave or (alone and uid in self._apart and await self._gives_others(box, uid, items))
         try:
             # A server may tell of changed flags in between: that says nothing else of the mail.
             answer = sorted(await box.listed(some, items), key=lambda each: (each.octets is not None, each.size))
@@ -94,7 +96,7 @@ class Suspects:
         except Broken as broken:
             self._most = max(1, len(some) // 2)
             if alone and (gives or not self._proof):
-                self.struck(uid, str(broken), STRIKES_MAX if gives else self._unproved)
+                self._struck(uid, str(broken), _STRIKES_MAX if gives else self._unproved)
             again = self._patient and alone and uid in self._apart and not gives
             self._apart.update(some[:1] if alone else ())
             raise (broken if again and uid not in self.bad else self._ended(str(broken))) from None
@@ -104,11 +106,10 @@ class Suspects:
 
     async def _refused(self, box: Mailbox, uid: int, items: str, why: str) -> None:
         """Take a mail as bad that was refused often enough, alone; or raise, to ask for it again."""
-        gives = await self.gives_others(box, uid, items)
-        if gives or not self._proof:
-            self.struck(uid, why, _FOR_NOW_MAX if _FOR_NOW.search(why) else LENIENT_MAX if gives else self._unproved)
-            if uid in self.bad:
-                return
+        gives = await self._gives_others(box, uid, items)
+        self._blamed(uid, why, gives=gives)
+        if uid in self.bad:
+            return
         if _FOR_NOW.search(why) or not gives:
             raise Refused(why)
         raise Narrowed(why)
@@ -117,7 +118,7 @@ class Suspects:
         self._ends += 1
         return Narrowed(why) if self._ends <= _ENDS_MAX else Broken(why)
 
-    async def gives_others(self, box: Mailbox, uid: int, items: str) -> bool:
+    async def _gives_others(self, box: Mailbox, uid: int, items: str) -> bool:
         """Whether the server gives another mail of the folder: then it is the mail that is bad, and not the server.
 
         Where the other one was what ended the connection, the mail itself is asked for at the next, and no other.
@@ -142,11 +143,17 @@ class Suspects:
                 return True
         return False
 
-    def struck(self, uid: int, why: str, most: int = STRIKES_MAX) -> None:
+    def _struck(self, uid: int, why: str, most: int) -> None:
         """Note that the server failed at one mail; at the last of `most` times it is bad."""
         self._strikes[uid] += 1
         if self._strikes[uid] >= most:
             self.bad[uid] = why
+
+    def _blamed(self, uid: int, why: str, *, gives: bool) -> None:
+        """Note that a mail was refused, or its octets were not given; `gives` tells that another's were."""
+        if gives or not self._proof:
+            most = _FOR_NOW_MAX if _FOR_NOW.search(why) else _LENIENT_MAX if gives else self._unproved
+            self._struck(uid, why, most)
 
     # ---- octets, which no answer to `listed` holds
 
@@ -154,16 +161,17 @@ class Suspects:
         """Whether the server failed at a mail, alone or among others: it is asked for alone."""
         return uid in self._apart
 
-    def failed(self, uids: Sequence[int], why: str, *, gives: bool, unproved: bool = False) -> None:
-        """Note that the server failed where the octets of some mails were asked for; `gives` if it gave another's.
-
-        With `unproved` a mail is bad in the end though no other was given.
-        """
-        self._apart.update(uids)
-        if len(uids) == 1 and (gives or unproved):
-            most = _FOR_NOW_MAX if _FOR_NOW.search(why) else LENIENT_MAX if gives else self._unproved
-            self.struck(uids[0], why, most)
-
-    def cleared(self, uids: Iterable[int]) -> None:
-        """Note that the octets of mails were given."""
+    @contextlib.asynccontextmanager
+    async def octets(self, box: Mailbox, uids: Sequence[int]) -> AsyncIterator[None]:
+        """Within it the octets of mails are asked for; whatever the server fails with goes on, and is noted."""
+        gives = self.apart(uids[0]) and await self._gives_others(box, uids[0], _BEGINNING)
+        try:
+            yield
+        except (Broken, Refused) as error:
+            self._apart.update(uids)
+            if len(uids) == 1:
+                self._blamed(uids[0], str(error), gives=gives)
+            if gives:
+                raise Narrowed(str(error)) from None
+            raise
         self._apart.difference_update(uids)

@@ -65,30 +65,37 @@ def test_a_server_that_is_away_blames_no_mail():
     assert read(suspects) == list(ALL)
 
 
+async def fails(suspects, uids, **server):
+    async with suspects.octets(Box(**server), uids):
+        raise Broken("it hung up")
+
+
+async def succeeds(suspects, uids):
+    async with suspects.octets(Box(), uids):
+        pass
+
+
+def asked(suspects, uids, times, **server):
+    for _ in range(times):
+        with pytest.raises(Broken):
+            asyncio.run(fails(suspects, uids, **server))
+
+
 @pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("how", ["hangs", "refuses"])
-def test_another_is_given_whichever_ones_are_bad(bad, how):
+def test_a_mail_whose_octets_end_connections_is_bad_in_the_end_whichever_others_are(bad):
     suspects = Suspects(proof=True)
-    for _ in range(CONNECTIONS_MAX):
-        try:
-            if asyncio.run(suspects.gives_others(Box(**{how: bad}), min(bad), "octets")):
-                break
-        except Broken:
-            pass
-    else:
-        pytest.fail("no other was given")
+    asked(suspects, [min(bad)], CONNECTIONS_MAX, hangs=bad)
+    assert suspects.bad == {min(bad): "it hung up"}
 
 
 def test_a_mail_whose_octets_cannot_be_had_is_bad_only_where_others_were_given():
     suspects = Suspects(proof=True)
-    for _ in range(9):
-        suspects.failed([7], "it hung up", gives=False)
-    suspects.failed([8, 9], "it hung up", gives=True)
+    asked(suspects, [7], 9, away=True)
+    asked(suspects, [8, 9], 9)
     assert not suspects.bad
-    for _ in range(5):
-        suspects.failed([7], "it hung up", gives=True)
+    asked(suspects, [7], 6)
     assert suspects.bad == {7: "it hung up"}
-    suspects.cleared([8])
+    asyncio.run(succeeds(suspects, [8]))
     assert (suspects.apart(8), suspects.apart(9)) == (False, True)
 
 

@@ -20,7 +20,7 @@ from gateway.alias import Addresses
 from gateway.attend import Condition, Tell, attend
 from gateway.config import ARCHIVE
 from gateway.folder import LOST, OWN, STAGES, WON, is_card, of_record, record_in, stage_in
-from gateway.imap import FILED, WATCHED, Account, Broken, Mailbox, Refused, connect
+from gateway.imap import FILED, WATCHED, Account, Mailbox, Refused, connect
 from gateway.mail.imap import Folder, Listed, message_id_of
 from gateway.people import Person
 from gateway.records import commands
@@ -32,13 +32,12 @@ from gateway.store import arrivals, cards, filing, mailboxes, notices, records
 from gateway.store.arrivals import Received
 from gateway.store.notices import NewNotice
 from gateway.store.session import Store, Transaction
-from gateway.suspect import Narrowed, Suspects
+from gateway.suspect import Suspects
 from gateway.worker import now_ms
 
 LOOK_S = 3.0
 _HEADER = "UID FLAGS RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 _UNSAID = {"\\Draft", "\\Deleted"}  # what somebody has not said yet, or has thrown away
-_BEGINNING = "UID BODY.PEEK[]<0.1000>"
 _NOTE_MS = 30_000  # how often it is noted that all is well
 _AT_ONCE = 200  # mails whose headers are asked for at once
 _MOVED = "moved to the folder / 移到資料夾"
@@ -170,15 +169,8 @@ class Watcher:
             why = f"it has {each.size} octets, more than the {limit} that are taken"
             await asyncio.to_thread(self._leave, folder, why)
             return
-        suspects = self._suspects[folder]
-        gives = suspects.apart(each.uid) and await suspects.gives_others(box, each.uid, _BEGINNING)
-        try:
+        async with self._suspects[folder].octets(box, [each.uid]):
             parts = [part async for part in box.octets(each.uid, limit)]
-        except (Refused, Broken) as error:
-            suspects.failed([each.uid], str(error), gives=gives, unproved=True)
-            if gives:
-                raise Narrowed(str(error)) from None
-            raise
         action = "" if self._key == ARCHIVE else commands.NOTE.name
         address = str(self._addresses.alias(self._record_in(folder), action))
         received = self._received(b"".join(parts), address)

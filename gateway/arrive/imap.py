@@ -22,7 +22,7 @@ from gateway import maillog
 from gateway.alias import Addresses
 from gateway.attend import Condition, Tell, attend
 from gateway.config import ImapDoor
-from gateway.imap import Broken, Mailbox, Refused, account_of, connect
+from gateway.imap import Mailbox, Refused, account_of, connect
 from gateway.mail.header import split_mail
 from gateway.mail.imap import Folder, Listed
 from gateway.site import Site
@@ -30,7 +30,7 @@ from gateway.store import arrivals, mailboxes
 from gateway.store.arrivals import IMAP, Received
 from gateway.store.mailboxes import Progress
 from gateway.store.session import Store
-from gateway.suspect import Narrowed, Suspects
+from gateway.suspect import Suspects
 from gateway.worker import Traffic, now_ms
 
 POLL_S = 30.0  # and the longest that IDLE is believed
@@ -68,9 +68,8 @@ class Fetcher:
         self.name = self._account.attended(door.folder)
         self._condition = Condition(store, self.name, "fetch", tell)
         self._suspects = Suspects(proof=True)
-        self._put_aside: set[tuple[int, int]] = (
-            set()
-        )  # UIDVALIDITY and UID of bad mails that were moved away, or nearly
+        # UIDVALIDITY and UID of bad mails that were moved away, or nearly.
+        self._put_aside: set[tuple[int, int]] = set()
         self._stays = ""  # why what was kept cannot be moved away
         self._most = site.settings.max_size
 
@@ -159,16 +158,8 @@ class Fetcher:
             return [Fetched(first.uid, None, suspects.bad[first.uid])]
         if first.size > self._most:
             return [Fetched(first.uid, None, f"it has {first.size} octets, more than the {self._most} that are taken")]
-        gives = suspects.apart(first.uid) and await suspects.gives_others(box, first.uid, _BEGINNING)
-        try:
-            fetched = await self._fetch(box, group)
-        except (Broken, Refused) as error:
-            suspects.failed([each.uid for each in group], str(error), gives=gives)
-            if gives:
-                raise Narrowed(str(error)) from None
-            raise
-        suspects.cleared(each.uid for each in group)
-        return fetched
+        async with suspects.octets(box, [each.uid for each in group]):
+            return await self._fetch(box, group)
 
     async def _fetch(self, box: Mailbox, group: Sequence[Listed]) -> list[Fetched]:
         """Return a group of mails; small ones by one command, a large one, or one that is asked for apart, in parts."""
@@ -240,7 +231,6 @@ class Fetcher:
 
 SIZES = "UID RFC822.SIZE"
 _WHOLE = "UID BODY.PEEK[]"
-_BEGINNING = "UID BODY.PEEK[]<0.1000>"
 
 
 def _grouped(found: Sequence[Listed], suspects: Suspects) -> list[list[Listed]]:

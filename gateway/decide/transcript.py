@@ -16,7 +16,7 @@ HIDDEN_NOTE = Mistake("/note", problem=Problem("it must stand in the first line"
 
 
 def refuse(
-    tx: Transaction, incoming: Incoming, where: Place, wrong: Mistake, given: Sequence[Given] = (), text: str = ""
+    tx: Transaction, incoming: Incoming, where: Place, wrong: Mistake, given: Sequence[Given], text: str
 ) -> Settled:  # fmt: skip
     """Answer a mail whose command cannot be carried out; nothing of it is.
 

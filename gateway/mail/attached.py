@@ -21,8 +21,7 @@ _MARKUP = re.compile(r"<(?:!doctype|html|head|body|div|p|table|span|br)\b", re.I
 def texts_in(attachment: Attachment, ids: list[str], depth: int = 0) -> Iterator[str]:
     """Give the texts in an attachment; add the Message-IDs of the mails in it to `ids`."""
     content = attachment.content[:_LOOKED_MAX]
-    mails = _mails_in(content) if attachment.media_type != "message/rfc822" else [content]
-    for mail_octets in mails:
+    for mail_octets in _mails_in(attachment.media_type, content):
         mail = parse(mail_octets)
         ids.append(mail.message_id)
         yield mail.text
@@ -38,7 +37,7 @@ def texts_in(attachment: Attachment, ids: list[str], depth: int = 0) -> Iterator
 
 def attached_in(attachment: Attachment, depth: int = 0) -> Iterator[Attachment]:
     """Give what the mails in an attachment attach."""
-    mails = [attachment.content] if attachment.media_type == "message/rfc822" else _mails_in(attachment.content)
+    mails = _mails_in(attachment.media_type, attachment.content)
     for each in (each for mail in mails for each in parse(mail).attachments):
         yield each
         if depth < _DEPTH_MAX:
@@ -53,8 +52,10 @@ def _shown_or_not(text: str) -> Iterator[str]:
         yield _TAG.sub(" ", text)
 
 
-def _mails_in(content: bytes) -> list[bytes]:
-    """Return the mails of a file that holds one, or a mailbox of some; [] if it holds none."""
+def _mails_in(media_type: str, content: bytes) -> list[bytes]:
+    """Return the mails of a file that is one, or a mailbox of some; [] if it holds none."""
+    if media_type == "message/rfc822":
+        return [content]
     if not _MAIL.match(content[:2000]):
         return []
     return _MBOX.split(content.removeprefix(b"\xef\xbb\xbf"), _MAILS_MAX)[:_MAILS_MAX]

@@ -172,11 +172,11 @@ class _Leaf:
 
 def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list[_Leaf]:
     """Give the parser a header of our own making, so that no header can stop it."""
+    start = content[at : at + TEXT_MAX]
+    whole = _Leaf("text/plain", "", "", start, "", attached=False, set_apart=False, alternative=0)
     if why := _bomb(header, content, at):
         defects.append(why)
-        return [
-            _Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, set_apart=False, alternative=0)
-        ]
+        return [whole]
     lines = [f"{name}: {header.first(name)}\r\n" for name in ambiguous.STRUCTURE if header.first(name)]
     # One copy of the octets, and no more: a mail may hold 25 MB.
     payload = b"".join(("".join(lines).encode("utf-8", "replace"), b"\r\n", memoryview(content)[at:]))
@@ -184,9 +184,7 @@ def _leaves(header: Header, content: bytes, at: int, defects: list[str]) -> list
         tree = fast_mail_parser.parse_email_tree(payload, mode="lazy")
     except fast_mail_parser.ParseError as error:
         defects.append(f"structure cannot be read ({type(error).__name__})")
-        return [
-            _Leaf("text/plain", "", "", content[at : at + TEXT_MAX], "", attached=False, set_apart=False, alternative=0)
-        ]
+        return [whole]
     parts = list(islice(_walk(tree), PARTS_MAX + 1))
     defects += ["more parts than we read"] * (len(parts) > PARTS_MAX)
     defects += [AMBIGUOUS] * _is_ambiguous(tree, parts, payload, content[at : at + _FIRST])

@@ -96,7 +96,6 @@ class Sheets:
     """The style sheets of a tree. Of each element only what `wanted` names is looked at."""
 
     def __init__(self, tree: HtmlElement, wanted: frozenset[str]) -> None:
-        self._wanted = wanted
         self._rules: defaultdict[str, list[_Rule]] = defaultdict(list)  # by what the element itself must have
         self._steps = 0
         self._own = cache(lambda style: tuple(_declared(style[:_STYLE_MAX], wanted)))

@@ -114,12 +114,11 @@ class Given:
         word = self.word.lower().translate(_SAME)
         meant = [command for other, command in _MEANT.items() if word.startswith(other)][:1]
         close = difflib.get_close_matches(self.word, _BY_WORD, 3, 0.4)
-        far = {
-            word
-            for word in close
-            if _BY_WORD[word] is UNDO and not difflib.get_close_matches(self.word, [word], 1, 0.7)
-        }
-        return [f"/{each}" for each in meant or [word for word in close if word not in far]]
+        # What takes back is not offered for a word that is only a little like it.
+        close = [
+            word for word in close if _BY_WORD[word] is not UNDO or difflib.get_close_matches(self.word, [word], 1, 0.7)
+        ]
+        return [f"/{each}" for each in meant or close]
 
 
 def named(word: str) -> Command | None:
