@@ -288,7 +288,7 @@ def _are_meant(desk: Desk, where: Place, asked: Command, words: Sequence[str], p
     if asked not in (FOLLOW, UNFOLLOW):
         return True
     kinds = desk.site.rules.kinds
-    if not isinstance(subtypes(words, kinds.of_record(where.record.kind)), Mistake):
+    if not isinstance(subtypes(words, kinds.of_record(where.record.kind), kinds), Mistake):
         return True
     return person is not None and any_meant(words, list(kinds.subtypes.values()))
 

@@ -8,12 +8,11 @@ from gateway.decide.post import Desk, Posted, Text, create, happen
 from gateway.records.kinds import INVOICE, LEAD, QUOTATION, Kind, matches
 from gateway.records.lifecycle import STAGE, Edit, Refusal
 from gateway.records.record import Choice, Record
-from gateway.store import followers
+from gateway.store import followers, records
 from gateway.store.messages import Author
 from gateway.store.session import Transaction
 
-MADE = {"quote": QUOTATION.name, "invoice": INVOICE.name}  # what a command makes
-_NOT_COPIED = frozenset({STAGE, "reason", "valid_until", *MADE.values()})
+_NOT_COPIED = frozenset({STAGE, "reason", "valid_until", QUOTATION.name, INVOICE.name})
 
 
 def derive(
@@ -36,6 +35,12 @@ def derive(
         if (kept := _kept(desk, kind, choice)) is not None:
             followers.choose(tx, made.record.id, kept)
     return name_in_origin(tx, desk, origin, made.record, actor, now), made
+
+
+def is_open(tx: Transaction, refs: str) -> bool:
+    """Whether one of the records that were made, as `name_in_origin` names them, was not cancelled."""
+    made = (records.find(tx, ref) for ref in refs.split(", "))
+    return any(each is not None and each.state != "cancelled" for each in made)
 
 
 def name_in_origin(tx: Transaction, desk: Desk, origin: Record, made: Record, actor: Author, now: int) -> Record:

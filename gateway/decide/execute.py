@@ -169,7 +169,8 @@ def _do(
         case commands.QUOTE | commands.INVOICE:
             return _derive(tx, desk, record, command, words, giver, now)
         case commands.SEND | commands.VALIDATE:
-            posted = sale.send(tx, desk, record, words, giver.author, giver.said, now)
+            again = command is commands.SEND
+            posted = sale.send(tx, desk, record, words, giver.author, giver.said, now, again=again)
             meant = record.customer.emails and not any("@" in unicodedata.normalize("NFKC", word) for word in words)
             if isinstance(posted, Refusal) and posted.field == "to" and words and meant:  # `/送出報價單`
                 return Mistake("", (), posted.problem, instead=(f"/{command.name}",))
@@ -213,11 +214,11 @@ def _derive(
     if not commands.fits(command, record, desk.site.rules.kinds):
         about = (record.ref, record.state, f"/{command.name}")
         return Mistake("", (), Problem("{} is {}: {} is not possible", about))
-    there = record.fields.get(derive.MADE[command.name], "")
-    if command is commands.INVOICE and there and not words:
-        problem = Problem("{} has the invoice {} already; name what another is for", (record.ref, there))
+    there = record.fields.get(command.makes, "")
+    if there and not words and derive.is_open(tx, there):
+        problem = Problem("{} has {} already; name what another is for", (record.ref, there))
         return Mistake("", (), problem, instead=(f"/{command.name} {record.title} (2)",))
-    back, made = derive.derive(tx, desk, record, derive.MADE[command.name], " ".join(words), giver.author, now)
+    back, made = derive.derive(tx, desk, record, command.makes, " ".join(words), giver.author, now)
     return Executed(back, made=(made.record.ref,), final=_MADE)
 
 
@@ -241,14 +242,15 @@ def _let_follow(
 def _follow(
     tx: Transaction, desk: Desk, record: Record, who: str, words: tuple[str, ...], *, without: bool
 ) -> Executed | Mistake:  # fmt: skip
-    chosen = subtypes(words, desk.site.rules.kinds.of_record(record.kind))
+    kinds = desk.site.rules.kinds
+    chosen = subtypes(words, kinds.of_record(record.kind), kinds)
     if isinstance(chosen, Mistake):
         return chosen
     if without:
         followers.choose(tx, record.id, Choice(who, without=chosen or EVERYTHING))
         return Executed(record)
     followers.choose(tx, record.id, Choice(who, chosen or DEFAULT_SUBTYPES))
-    internal = [each.name for each in desk.site.rules.kinds.of_record(record.kind) if each.internal]
+    internal = [each.name for each in kinds.of_record(record.kind) if each.internal]
     outside = who not in desk.site.people.by_key and not who.startswith("group:")
     unheard = outside and bool(chosen) and set(chosen) <= set(internal)
     return Executed(record, warning=UNHEARD if unheard else "")

@@ -16,7 +16,7 @@ from gateway.people import Person
 from gateway.records import commands
 from gateway.records.commands import Command
 from gateway.records.conditions import amount, day, number
-from gateway.records.kinds import Subtype, matches
+from gateway.records.kinds import Kinds, Subtype, matches
 from gateway.records.lifecycle import STAGE, VALID_UNTIL, Edit, Problem
 from gateway.records.record import CUSTOMER, TITLE_MAX
 from gateway.rules import Team
@@ -197,10 +197,13 @@ def _joined(words: Sequence[str]) -> list[str]:
     return found
 
 
-def subtypes(words: Iterable[str], known: Sequence[Subtype]) -> tuple[str, ...] | Mistake:
+def subtypes(words: Iterable[str], known: Sequence[Subtype], kinds: Kinds) -> tuple[str, ...] | Mistake:
     """Return the subtypes, or patterns of them, that words name: each by its name, or what it is called."""
     called = {label.casefold(): each.name for each in known for label in (each.name, *each.names.values())}
     names = [each.name for each in known]
+    for kind in kinds.by_name.values():
+        if any(each.name in names for each in kind.subtypes):
+            called |= {f"{label.casefold()}.*": f"{kind.name}.*" for label in kind.names.values()}  # `報價單.*`
     found: list[str] = []
     for bare in _paired(apart_in_lists(words), called):
         pattern = called.get(bare.casefold(), "*" if bare.casefold() in _ALL else bare.lower())

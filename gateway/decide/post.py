@@ -10,7 +10,7 @@ from gateway.alias import Addresses
 from gateway.decide.flood import Flood
 from gateway.mail.parse import Attachment
 from gateway.records import lifecycle
-from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, NOTE, SENT, Kind, Subtype
+from gateway.records.kinds import ADDRESSED_TO_CUSTOMER, ASSIGNED, DEFAULT_SUBTYPES, NOTE, Kind, Subtype
 from gateway.records.lifecycle import Change, Edit, Refusal
 from gateway.records.record import CUSTOMER, TITLE_MAX, Choice, Record
 from gateway.rules import RESERVED
@@ -138,7 +138,8 @@ def happen(
 ) -> Posted | Refusal:  # fmt: skip
     """Let an event happen to a record, or say why it cannot; None only changes fields, without a message."""
     rules = desk.site.rules
-    outcome = lifecycle.apply(record, subtype, edit, replace_teams=rules.replace_teams)
+    transition = None if said.details.again else subtype
+    outcome = lifecycle.apply(record, transition, edit, replace_teams=rules.replace_teams)
     if isinstance(outcome, Refusal):
         return outcome
     if outcome.changes:
@@ -147,7 +148,7 @@ def happen(
     if subtype is not None:
         if rules.customer_follows.get(subtype.name):
             followers.choose(tx, record.id, Choice(CUSTOMER, DEFAULT_SUBTYPES, how=CUSTOMER))
-        if subtype.name in SENT.values():
+        if subtype.name in ADDRESSED_TO_CUSTOMER:
             said = replace(said, details=replace(said.details, terms=outcome.record.terms))
         posted = post(tx, desk, outcome.record, subtype, actor, said, now, changes=outcome.changes)
     return replace(posted, assigned=_assigned(tx, desk, outcome.record, record.salesperson, actor, now))

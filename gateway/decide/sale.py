@@ -24,10 +24,12 @@ NOTHING = "No PDF and no amount went along: the customer got the text alone."
 
 
 def send(
-    tx: Transaction, desk: Desk, record: Record, to: tuple[str, ...], author: Author, said: Text, now: int
+    tx: Transaction, desk: Desk, record: Record, to: tuple[str, ...], author: Author, said: Text, now: int,
+    *, again: bool = False,
 ) -> Posted | Refusal:  # fmt: skip
     """Send a quotation or an invoice to its customer, and to the addresses in `to`, with a PDF.
 
+    `again` lets what is no longer a transition, an invoice they lost, go to them once more.
     It is the one attached, or the newest that somebody inside put on the record and that was not sent with another
     amount or other lines, or else one that is made when it goes out. The changes that are returned name one that is
     there, and whom it goes to. A record without a customer's address takes the first of `to` as its customer.
@@ -51,7 +53,9 @@ def send(
     for email in emails:
         if not party.owns(email):
             followers.choose(tx, record.id, Choice(email, (*DEFAULT_SUBTYPES, subtype.name), how="added"))
-    details = replace(said.details, also=tuple(filter(party.owns, emails)), pdf=not (attached or latest))
+    again = again and record.state in subtype.again
+    also = tuple(filter(party.owns, emails))
+    details = replace(said.details, also=also, pdf=not (attached or latest), again=again)
     said = replace(said, attachments=(*said.attachments, *(() if attached else latest)), details=details)
     posted = happen(tx, desk, record, subtype, Edit(customer=customer), author, said, now)
     if isinstance(posted, Refusal):

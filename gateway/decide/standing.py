@@ -45,7 +45,8 @@ def choose(
     if isinstance(named, Mistake):
         return named
     team, rest = named
-    chosen = subtypes(rest, list(desk.site.rules.kinds.subtypes.values()))
+    kinds = desk.site.rules.kinds
+    chosen = subtypes(rest, list(kinds.subtypes.values()), kinds)
     if isinstance(chosen, Mistake):
         return chosen
     if command in (commands.UNFOLLOW, commands.REMOVE):

@@ -121,6 +121,7 @@ def build(
         "title": record.title,
         "kind": kinds.by_name[record.kind].label(language) if record.kind in kinds.by_name else record.kind,
         "record_kind": record.kind,
+        "again": message.details.again,
         "subtype": message.subtype,
         "subtype_label": told.subtype.label(language),
         "customer": whose.outsider,

@@ -20,7 +20,8 @@ class Command:
     """A command by its English name, with its Chinese one, and what it takes.
 
     `kinds` are the kinds of record it is for, empty for any; `states` those in which it makes sense, empty
-    where `event`, the transition it is, says so; `asks` tells that it changes nothing and is answered.
+    where `event`, the transition it is, says so; `makes` is the kind of the record that is made of this one;
+    `asks` tells that it changes nothing and is answered.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Command:
     event: str = ""
     asks: bool = False
     states: frozenset[str] = frozenset()
+    makes: str = ""
 
 
 def _for(kind: str, name: str, chinese: str, event: str, takes: str = "") -> Command:
@@ -37,9 +39,14 @@ def _for(kind: str, name: str, chinese: str, event: str, takes: str = "") -> Com
 
 
 NOTE = Command("note", "備註")
-SEND = Command("send", "送出", "[ADDRESS…]", frozenset({"quotation", "invoice"}), states=frozenset({"draft", "sent"}))
-QUOTE = Command("quote", "報價", "[TITLE]", frozenset({"lead"}), states=frozenset({"open", "won"}))
-INVOICE = Command("invoice", "開發票", "[TITLE]", frozenset({"quotation"}), states=frozenset({"confirmed"}))
+SEND = Command(
+    "send", "送出", "[ADDRESS…]", frozenset({"quotation", "invoice"}),
+    states=frozenset({"draft", "sent", "posted", "paid"}),
+)  # fmt: skip
+QUOTE = Command("quote", "報價", "[TITLE]", frozenset({"lead"}), states=frozenset({"open", "won"}), makes="quotation")
+INVOICE = Command(
+    "invoice", "開發票", "[TITLE]", frozenset({"quotation"}), states=frozenset({"confirmed"}), makes="invoice"
+)
 FOLLOW = Command("follow", "訂閱", "[SUBTYPE…]")
 UNFOLLOW = Command("unfollow", "取消訂閱", "[SUBTYPE…]")
 CONFIRM = _for("quotation", "confirm", "確認", "confirmed")

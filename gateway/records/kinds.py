@@ -15,7 +15,8 @@ class Subtype:
     """One thing that happens to a record, by its full name (`quotation.sent`).
 
     `to` is the state it leads to, "" for none; `origins` are the states it may come from, empty
-    for any. `internal` subtypes are heard by those inside only.
+    for any; in those of `again` what it took to the customer may go to them once more, and nothing changes.
+    `internal` subtypes are heard by those inside only.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Subtype:
     internal: bool = True
     origins: frozenset[str] = frozenset()
     to: str = ""
+    again: frozenset[str] = frozenset()
 
     @property
     def transition(self) -> bool:
@@ -66,12 +68,16 @@ _EVERYWHERE = (DISCUSSION, NOTE, ASSIGNED)
 
 # What a follower hears who was added without saying what.
 DEFAULT_SUBTYPES = (DISCUSSION.name,)
-# These are addressed to the customer too, follower or not.
-ADDRESSED_TO_CUSTOMER = frozenset({"quotation.sent", "invoice.validated"})
+# What takes a record to its customer, follower or not, by kind.
+SENT = {"quotation": "quotation.sent", "invoice": "invoice.validated"}
+ADDRESSED_TO_CUSTOMER = frozenset(SENT.values())
 
 
-def _subtype(name: str, zh: str, en: str, *, public: bool = False, origins: str = "", to: str = "") -> Subtype:
-    return Subtype(name, {"zh-TW": zh, "en": en}, internal=not public, origins=frozenset(origins.split()), to=to)
+def _subtype(
+    name: str, zh: str, en: str, *, public: bool = False, origins: str = "", to: str = "", again: str = ""
+) -> Subtype:  # fmt: skip
+    states = {"origins": frozenset(origins.split()), "again": frozenset(again.split())}
+    return Subtype(name, {"zh-TW": zh, "en": en}, internal=not public, to=to, **states)
 
 
 QUOTATION = Kind(
@@ -112,13 +118,15 @@ INVOICE = Kind(
     ("draft", "posted", "paid"),
     (
         _subtype("invoice.created", "發票建立", "Invoice created", to="draft"),
-        _subtype("invoice.validated", "發票已確認", "Invoice validated", public=True, origins="draft", to="posted"),
+        _subtype(
+            "invoice.validated", "發票已確認", "Invoice validated",
+            public=True, origins="draft", to="posted", again="posted paid",
+        ),
         _subtype("invoice.paid", "發票已付款", "Invoice paid", public=True, origins="posted", to="paid"),
     ),
-)
+)  # fmt: skip
 TEAM_KIND = Kind(TEAM, {"zh-TW": "團隊", "en": "Team"}, "", ("open",))
 # States in which nobody works on a record any more.
-SENT = {QUOTATION.name: "quotation.sent", INVOICE.name: "invoice.validated"}  # what takes it to its customer
 CLOSED = frozenset({"cancelled", "won", "lost", "paid", "done"})
 BUILT_IN = (QUOTATION, LEAD, INVOICE, TEAM_KIND)
 

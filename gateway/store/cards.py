@@ -62,7 +62,7 @@ def to_place(tx: Transaction, account: str, limit: int) -> list[Card]:
     """Return the cards of an account that do not stand where they belong, or show what is past."""
     wrong = sa.or_(card.c.folder != card.c.placed_folder, card.c.message_id != card.c.placed_id)
     anywhere = sa.or_(card.c.folder != "", card.c.placed_folder != "")
-    query = sa.select(card).where(card.c.account == account, wrong, anywhere).limit(limit)
+    query = sa.select(card).where(card.c.account == account, wrong, anywhere).order_by(card.c.record_id).limit(limit)
     return [
         Card(
             row.account, row.record_id, row.folder, row.message_id, bytes(row.octets), bytes(row.digest),

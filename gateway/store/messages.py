@@ -72,6 +72,7 @@ class Details:
     taken_back: tuple[str, ...] = ()  # who heard of what this takes back: they hear of this
     withheld: tuple[str, ...] = ()  # attachments not passed on: name, why, what, between tabulators
     terms: str = ""  # what went to the customer with it, as Record.terms says it
+    again: bool = False  # it went to the customer once more: no transition, and nothing changed
 
 
 @dataclass(frozen=True, slots=True)

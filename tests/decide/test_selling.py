@@ -231,3 +231,39 @@ def test_who_adds_a_customer_to_what_is_internal_reads_that_nothing_comes_of_it(
     assert made.write(A, S, f"/add {EVE} {words}".strip()) == ("done", "command")
     (transcript,) = told(made, A, "transcript")
     assert ("內部事項不會通知外部人員" in transcript.text) is warned
+
+
+# ---- an invoice that the customer lost
+
+
+def test_an_invoice_goes_to_the_customer_once_more_and_nothing_changes(made):
+    made.announce("invoice.created", title="chairs", salesperson="a", actor="a", team="sales",
+                  customer={"email": WANG}, fields={"amount": "5"})  # fmt: skip
+    invoice = f"i00001@{D}"
+    made.write(A, invoice, "/過帳")
+    made.write(A, invoice, "/送出\n\n再寄一次給您。")
+    _, second = told(made, WANG, "invoice.validated")
+    assert "Here is our invoice I00001" in second.text
+    assert "再寄一次給您。" in second.text
+    assert "application/pdf" in second.octets.decode("ascii", "replace")
+    assert record(made, "I00001").state == "posted"
+    made.write(A, invoice, "/paid")
+    made.write(CHIA, invoice, "/send")
+    assert len(told(made, WANG, "invoice.validated")) == 3
+    assert record(made, "I00001").state == "paid"
+    assert any("再次送給" in each.text for each in made.sent() if each["X-Replygate-Subtype"] == "invoice.validated")
+    made.write(A, invoice, "/validate")  # which is a transition, and was
+    assert "I00001" in told(made, A, "transcript")[-1].text
+    assert len(told(made, WANG, "invoice.validated")) == 3
+
+
+def test_a_pattern_begins_with_what_a_kind_is_called(made):
+    made.write(B, S, "/訂閱 報價單.*")
+    assert "quotation.*" in next(each for each in choices(made) if each.who == "b").subtypes
+    made.write(B, GATEWAY, "/訂閱 報價單.* 團隊:sales")
+    assert "quotation.*" in next(each for each in choices(made, standing=True) if each.who == "b").subtypes
+
+
+def choices(house, *, standing=False):
+    with house.store.read() as tx:
+        return followers.standing_choices(tx) if standing else followers.choices_on(tx, records.find(tx, "S00001").id)

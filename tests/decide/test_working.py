@@ -65,6 +65,23 @@ def test_a_quotation_of_a_lead_has_its_customer_its_followers_and_its_name(made,
     assert "chia" in heard(made, "quotation.created")
 
 
+def test_a_second_quotation_of_a_lead_needs_a_name(made):
+    made.write(A, L, "/quote")
+    assert made.write(A, L, "/報價") == ("done", "mistake")  # a button pressed twice
+    assert record(made, "S00003") is None
+    assert "S00002" in told(made, A).text
+    assert "/quote desks (2)" in told(made, A).text or "/報價 desks (2)" in told(made, A).text
+    assert made.write(A, L, "/報價 desks (2)") == ("done", "command")
+    assert record(made, "L00001").fields["quotation"] == "S00002, S00003"
+
+
+def test_what_was_cancelled_is_quoted_anew(made):
+    made.write(A, L, "/quote")
+    made.write(A, f"s00002@{D}", "/cancel")
+    assert made.write(A, L, "/quote") == ("done", "command")
+    assert record(made, "S00003").origin == "L00001"
+
+
 @pytest.mark.parametrize("word", ["/invoice", "/開發票"])
 def test_the_invoice_of_an_order_has_its_lines_and_each_names_the_other(made, word):
     assert made.write(A, S, word) == ("done", "mistake")

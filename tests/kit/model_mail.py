@@ -232,7 +232,8 @@ class Office:
         origins, _ = TRANSITIONS[event]
         if name in ("send", "validate"):
             self._addresses(words, event)
-        if thing.state not in origins:
+        again = name == "send" and thing.state in ("posted", "paid")
+        if thing.state not in origins and not again:
             raise Mistake
         if name == "stage":
             if words[0] not in STAGES or words[0] == thing.fields["stage"]:
@@ -240,7 +241,9 @@ class Office:
             thing.fields["stage"] = words[0]
         if name == "lost":
             thing.fields["reason"] = " ".join(words)
+        state = thing.state
         happen(thing, event, who)
+        thing.state = state if again else thing.state
 
     def _addresses(self, words: list[str], event: str) -> None:
         """Take those a quotation is sent to beside the customer, or as the customer where there is none."""
