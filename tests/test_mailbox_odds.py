@@ -11,8 +11,10 @@ from gateway.arrive import imap as fetching_door
 from gateway.arrive.imap import Fetcher
 from gateway.attend import PATIENCE_MS
 from gateway.imap import filing_accounts
+from gateway.send import folders
 from gateway.send.folders import Filer
-from gateway.store import content, filing, mailboxes, tables
+from gateway.store import cards, content, filing, mailboxes, records, tables
+from gateway.store.cards import Card
 from gateway.store.schema import upgrade
 from gateway.store.session import open_store
 from gateway.worker import Traffic, now_ms
@@ -416,6 +418,34 @@ def test_P11_a_folder_that_is_deleted_is_made_again(tmp_path):  # noqa: N802
         asyncio.run(file())
         assert set(states()) == {"sent"}
         assert len(server.mails("Quotations/S00001")) == 1
+
+
+def test_P11_cards_that_cannot_be_placed_stand_in_no_other_s_way(tmp_path, monkeypatch):  # noqa: N802
+    monkeypatch.setattr(folders, "BATCH", 2)
+    with HostileImap() as server, Fetching(tmp_path, server.port) as fetching:
+        house = fetching.house
+        server.full.add("Replygate/Stages/new")
+        for number in range(1, 6):
+            house.announce("lead.created", title=f"desks {number}")
+            stage = "qualified" if number == 5 else "new"
+            with house.store.write() as tx:
+                lead = records.find(tx, f"L0000{number}")
+                name = f"<card.{number}@{D}>"
+                cards.keep(tx, Card("chia", lead.id, f"Replygate/Stages/{stage}", name, mail(name), b"x"))
+
+        async def place():
+            filer = Filer(house.store, house.site, "chia", filing_accounts(house.site.settings)["archive"], print)
+            task = asyncio.create_task(filer.run())
+            async with asyncio.timeout(30):
+                while not server.boxes.get("Replygate/Stages/qualified", Mailbox()).mails:
+                    filer.wake()
+                    await asyncio.sleep(0.02)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(place())
+        assert len(server.mails("Replygate/Stages/qualified")) == 1
+        assert server.mails("Replygate/Stages/new") == []
 
 
 @pytest.mark.slow

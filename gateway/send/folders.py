@@ -62,6 +62,7 @@ class Filer:
         self._missed: set[str] = set()  # cards that stood nowhere the last time
         self._swept = False  # whether no card was placed since cards that nobody knows were looked for
         self._refused = ""  # what the account said no to last, and has taken nothing since
+        self._looked_at = 0  # the last card that was looked at, of more than are looked at in a row
 
     def wake(self) -> None:
         """Let it look for work now. From any thread."""
@@ -291,8 +292,11 @@ class Filer:
                 cards.lost(tx, self._key, message_ids)
 
     def _cards(self) -> list[Card]:
+        """Return the next cards to place: those of which none can be placed stand in no other's way."""
         with self._store.read() as tx:
-            return cards.to_place(tx, self._key, BATCH)
+            found = cards.to_place(tx, self._key, self._looked_at, BATCH)
+        self._looked_at = found[-1].record_id if len(found) == BATCH else 0
+        return found
 
     def _placed(self, each: Card) -> None:
         with self._store.write() as tx:

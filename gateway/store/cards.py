@@ -58,11 +58,15 @@ def keep(tx: Transaction, new: Card) -> None:
     tx.execute(sa.update(card).where(*where).values(values))
 
 
-def to_place(tx: Transaction, account: str, limit: int) -> list[Card]:
-    """Return the cards of an account that do not stand where they belong, or show what is past."""
+def to_place(tx: Transaction, account: str, after: int, limit: int) -> list[Card]:
+    """Return the cards of an account that do not stand where they belong, or show what is past.
+
+    By their records, those whose id is `after`; at most `limit`.
+    """
     wrong = sa.or_(card.c.folder != card.c.placed_folder, card.c.message_id != card.c.placed_id)
     anywhere = sa.or_(card.c.folder != "", card.c.placed_folder != "")
-    query = sa.select(card).where(card.c.account == account, wrong, anywhere).order_by(card.c.record_id).limit(limit)
+    where = (card.c.account == account, card.c.record_id > after, wrong, anywhere)
+    query = sa.select(card).where(*where).order_by(card.c.record_id).limit(limit)
     return [
         Card(
             row.account, row.record_id, row.folder, row.message_id, bytes(row.octets), bytes(row.digest),

@@ -41,7 +41,7 @@ class HostileImap:
         """Hold these mails in INBOX; misbehave so many `times` and then no more, or always.
 
         `only` narrows it to answers that hold these octets; `sizes` are lies about RFC822.SIZE, by UID. Into the
-        folders in `full` nothing is moved; at an APPEND that holds `hangs_up_at` the connection ends. `idles` is
+        folders in `full` nothing is put; at an APPEND that holds `hangs_up_at` the connection ends. `idles` is
         whether it does what it says of IDLE. A command's line is 8,192 octets at most (RFC 7162 §4).
         """
         self.mode: Mode = mode

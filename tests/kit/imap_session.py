@@ -194,7 +194,7 @@ class Session:
         self.box = None
 
     async def append(self, words: list[str]) -> str:
-        box = self._box(words[0])
+        box = self._room(words[0])
         if self.server.hangs_up_at and self.server.hangs_up_at in words[-1].encode("latin-1"):
             raise EOFError
         mail = self.server.take(words[-1].encode("latin-1"), words[0], {w for w in words[1:-1] if w[:1] == "\\"})
@@ -298,10 +298,14 @@ class Session:
         self.line(f"* OK {told} moved")
         self._expunge(chosen)
 
-    def _copied(self, words: list[str]) -> tuple[list[Mail], str]:
-        there = self._box(words[1])
-        if words[1] in self.server.full:
+    def _room(self, name: str) -> Mailbox:
+        there = self._box(name)
+        if name in self.server.full:
             raise Refused("NO [OVERQUOTA] no room")
+        return there
+
+    def _copied(self, words: list[str]) -> tuple[list[Mail], str]:
+        there = self._room(words[1])
         chosen = self.selected.chosen(words[0])
         copies = [self.server.take(mail.octets, words[1], mail.flags) for mail in chosen]
         old, new = (",".join(str(mail.uid) for mail in mails) for mails in (chosen, copies))

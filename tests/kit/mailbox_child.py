@@ -192,7 +192,7 @@ def _end_when_filed(store: Store) -> None:
 def _to_file(store: Store, key: str) -> bool:
     with store.read() as tx:
         waiting = sa.select(sa.func.count()).where(tables.filing.c.account == key, tables.filing.c.state.in_(WAITING))
-        return bool(tx.execute(waiting).scalar() or cards.to_place(tx, key, 1))
+        return bool(tx.execute(waiting).scalar() or cards.to_place(tx, key, 0, 1))
 
 
 def _end_when_looked() -> None:
