@@ -18,7 +18,6 @@ from tests.kit.house import D, House
 from tests.kit.node import ROOT, Node, write_site
 from tests.kit.sink import Received
 from tests.kit.story import SinkThread
-from tests.store.conftest import sqlite_template  # noqa: F401
 
 SILENT_WITHIN_S = 60
 EXTRA_MAX = 3

@@ -15,8 +15,6 @@ from gateway.imap import connect as imap_connect
 from gateway.send import folders as filing
 from gateway.send.folders import Filer
 from gateway.store import tables
-from gateway.store.schema import upgrade
-from gateway.store.session import open_store
 from gateway.worker import Traffic
 from tests.kit import imap_session
 from tests.kit.hostile_imap import HostileImap
@@ -24,6 +22,7 @@ from tests.kit.house import ROOT, D, House, calm_rules
 from tests.kit.imap_session import Mailbox, Refused, Session
 from tests.kit.mailbox_campaign import mail
 from tests.kit.mailbox_child import KILLED
+from tests.kit.stores import new_store
 from tests.test_mailbox_odds import Fetching
 
 MAILS = [mail(f"m{n}") for n in range(6)]
@@ -232,8 +231,7 @@ def test_a_mail_that_we_never_filed_is_not_cleared_away_under_the_number_of_one(
     (tmp_path / "password").write_text("x")
     with HostileImap() as server:
         at = f"host: 127.0.0.1, port: {server.port}, tls: false, password_file: {tmp_path / 'password'}"
-        store = open_store("sqlite:///var/x.db", tmp_path / "site")
-        upgrade(store)
+        store = new_store(tmp_path / "site")
         people = (ROOT / "templates" / "site" / "people.yaml").read_text("utf-8")
         house = House(
             tmp_path / "site", store=store, rules=calm_rules(),

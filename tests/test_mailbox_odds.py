@@ -15,8 +15,6 @@ from gateway.send import folders
 from gateway.send.folders import Filer
 from gateway.store import cards, content, filing, mailboxes, records, tables
 from gateway.store.cards import Card
-from gateway.store.schema import upgrade
-from gateway.store.session import open_store
 from gateway.worker import Traffic, now_ms
 from tests.kit import dovecot as dovecot_kit
 from tests.kit import mailbox_child
@@ -26,6 +24,7 @@ from tests.kit.house import D, House, calm_rules
 from tests.kit.imap_session import Mailbox
 from tests.kit.mailbox_campaign import USERS, begin, mail, play
 from tests.kit.mailbox_child import KILLED, LATE
+from tests.kit.stores import new_store
 
 pytestmark = pytest.mark.timeout(300)
 SECONDS = 10.0  # in which what goes on must have come to its end; a command has a fifth
@@ -44,8 +43,7 @@ class Fetching:
     def __init__(self, folder, port, more=""):
         (folder / "password").write_text("x")
         at = f"host: 127.0.0.1, port: {port}, tls: false, password_file: {folder / 'password'}"
-        store = open_store("sqlite:///var/x.db", folder / "site")
-        upgrade(store)
+        store = new_store(folder / "site")
         self.house = House(
             folder / "site", store=store, rules=calm_rules(),
             gateway=f"site: {{domain: {D}, name: E, language: en, timezone: UTC}}\nstore: {{url: 'sqlite:///var/x.db'}}\n"

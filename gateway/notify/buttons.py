@@ -11,7 +11,7 @@ from gateway.alias import OFFERS, Addresses
 from gateway.notify.render import Value
 from gateway.records import commands
 from gateway.records.commands import COMMANDS
-from gateway.records.kinds import Kinds
+from gateway.records.kinds import SENT, Kinds
 from gateway.records.lifecycle import STAGE
 from gateway.records.record import Record
 
@@ -31,7 +31,8 @@ def for_insiders(
     for command in COMMANDS:
         if not command.kinds or not commands.fits(command, record, kinds):
             continue
-        if command.makes and record.fields.get(command.makes):
+        has_it = command is commands.SEND and record.state in kinds.subtypes[SENT[record.kind]].again
+        if has_it or (command.makes and record.fields.get(command.makes)):
             continue  # another is seldom meant
         if command is commands.STAGE:
             found += [

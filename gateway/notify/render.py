@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 import babel.dates
 import babel.messages.pofile
 import babel.numbers
-from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound
+from jinja2 import BytecodeCache, FileSystemLoader, StrictUndefined, Template, TemplateNotFound
+from jinja2.bccache import Bucket
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup, escape
 
@@ -40,8 +41,25 @@ class _Words(gettext.NullTranslations):
         return self.gettext(one if n == 1 else many)
 
 
+class _Compiled(BytecodeCache):
+    """Every template as code, by its path and what stands in it: it is compiled once, whatever the language."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 class Renderer:
-    """Renders templates; each is compiled once a language."""
+    """Renders templates; each is compiled once."""
 
     def __init__(self, folders: Sequence[Path], timezone: str) -> None:
         """Look templates up in `folders`, the first that has one wins; show times in `timezone`."""
@@ -99,6 +117,7 @@ class Renderer:
             lstrip_blocks=True,
             extensions=["jinja2.ext.i18n"],
             auto_reload=False,
+            bytecode_cache=_COMPILED,
         )
         environment.policies["ext.i18n.trimmed"] = True
         environment.install_gettext_translations(self._words[language], newstyle=True)  # type: ignore[attr-defined]  # the extension's

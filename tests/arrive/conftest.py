@@ -14,13 +14,14 @@ from gateway.arrive.accept import Acceptor
 from gateway.arrive.crowd import Shared
 from gateway.arrive.doors import Doors
 from gateway.arrive.smtp import Settings
-from gateway.node import make_addresses, open_site_store
+from gateway.node import make_addresses
 from gateway.records.record import Record
-from gateway.store import content, records, schema
+from gateway.store import content, records
 from gateway.store.tables import arrival, arrival_recipient
 from gateway.worker import Traffic
 from tests.kit.client import Client
 from tests.kit.node import write_site
+from tests.kit.stores import new_store
 
 DOMAIN = "sales.example.com"
 
@@ -30,8 +31,7 @@ class House:
 
     def __init__(self, folder, new_loop=uvloop.new_event_loop):
         self.site = site.load(write_site(folder) / "gateway.yaml")
-        self.store = open_site_store(self.site.settings)
-        schema.upgrade(self.store)
+        self.store = new_store(folder, "var/gateway.db")
         with self.store.write() as tx:
             for ref in ("S00001", "S00002"):
                 records.create(tx, Record(0, "quotation", ref, "20 chairs", "draft", "sales", ("sales",)), 1)

@@ -1,34 +1,28 @@
 """What deciding stands on: a store of each dialect, as the tests of the store have it, and houses on one."""
 
-import shutil
-
 import pytest
 
-from gateway.store.session import open_store
 from tests.kit.house import ZONE, House, calm_rules
 from tests.kit.zone import Zone
-from tests.store.conftest import postgresql, postgresql_store, sqlite_template, store
+from tests.store.conftest import postgresql, postgresql_store, store
 
-__all__ = ["postgresql", "postgresql_store", "sqlite_template", "store"]
+__all__ = ["postgresql", "postgresql_store", "store"]
 
 
-def on_copy(template, folder, **files) -> House:
-    """Return a house of ACME's quotation S00001, with limits that no test meets, on a copy of a migrated store."""
-    folder.mkdir(parents=True)
-    shutil.copy(template, folder / "x.db")
-    zone = Zone.read(ZONE)
-    built = House(folder, zone, open_store("sqlite:///x.db", folder), **{"rules": calm_rules(), **files})
+def acme(folder, **files) -> House:
+    """Return a house of ACME's quotation S00001, with limits that no test meets."""
+    built = House(folder, Zone.read(ZONE), **{"rules": calm_rules(), **files})
     built.quotation()
     return built
 
 
 @pytest.fixture
-def make(sqlite_template, tmp_path):
+def make(tmp_path):
     """Return what makes houses."""
     houses = []
 
     def make_one(name="site", **files):
-        houses.append(on_copy(sqlite_template, tmp_path / name, **files))
+        houses.append(acme(tmp_path / name, **files))
         return houses[-1]
 
     yield make_one

@@ -14,7 +14,7 @@ from gateway.notify import compose
 from gateway.send.deliver import Hop, Sender
 from gateway.store import held, outbox, tables
 from gateway.worker import now_ms
-from tests.decide.conftest import on_copy
+from tests.decide.conftest import acme
 from tests.kit import golden
 from tests.kit.decoded import everything
 from tests.kit.house import D, House
@@ -60,8 +60,8 @@ def forged(dice: random.Random, house: House, n: int) -> tuple[bytes, tuple[str,
     return octets.encode(), (to,), dice.choice((victim, "", victim))
 
 
-def test_P13_A17_forged_mail_of_every_kind_makes_us_write_to_nobody_outside(sqlite_template, tmp_path):
-    house = on_copy(sqlite_template, tmp_path / "site")
+def test_P13_A17_forged_mail_of_every_kind_makes_us_write_to_nobody_outside(tmp_path):
+    house = acme(tmp_path / "site")
     house.quotation()
     house.follow("S00001", "wang@acme.example")
     house.write("a@example.com", f"s00001@{D}", "Here is our offer.")

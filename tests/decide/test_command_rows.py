@@ -37,12 +37,12 @@ def happened(house, path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def outcomes(sqlite_template, tmp_path_factory):
-    from tests.decide.conftest import on_copy
+def outcomes(tmp_path_factory):
+    from tests.decide.conftest import acme
 
     found = {}
     for path in MAILS:
-        house = on_copy(sqlite_template, tmp_path_factory.mktemp("command") / "site")
+        house = acme(tmp_path_factory.mktemp("command") / "site")
         found[path] = happened(house, path)
         house.close()
     return found

@@ -15,7 +15,7 @@ import yaml
 
 from gateway.mail.parse import parse
 from gateway.store import tables
-from tests.decide.conftest import on_copy
+from tests.decide.conftest import acme
 from tests.kit.house import HOSTS, D
 
 FOLDER = Path(__file__).parent / "replies"
@@ -56,8 +56,8 @@ def brought(house, path: Path) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 @pytest.fixture
-def house(sqlite_template, tmp_path):
-    made = on_copy(sqlite_template, tmp_path / "site")
+def house(tmp_path):
+    made = acme(tmp_path / "site")
     yield made
     made.close()
 

@@ -118,10 +118,10 @@ ATTACKS = {
 
 
 @pytest.fixture(scope="module")
-def attacked(sqlite_template, tmp_path_factory):
-    from tests.decide.conftest import on_copy
+def attacked(tmp_path_factory):
+    from tests.decide.conftest import acme
 
-    made = on_copy(sqlite_template, tmp_path_factory.mktemp("attacked") / "site")
+    made = acme(tmp_path_factory.mktemp("attacked") / "site")
     made.zone.records.clear()
     made.zone.records.update(zone().records)
     port = made.open()

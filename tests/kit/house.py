@@ -24,11 +24,12 @@ from gateway.node import make_renderer
 from gateway.notify.fanout import FanOut
 from gateway.records.record import Choice
 from gateway.site import load
-from gateway.store import arrivals, followers, held, outbox, schema, tables
+from gateway.store import arrivals, followers, held, outbox, tables
 from gateway.store.arrivals import Received
-from gateway.store.session import Store, open_store
+from gateway.store.session import Store
 from gateway.worker import Traffic, now_ms
 from tests.kit.node import ROOT, write_site
+from tests.kit.stores import new_store
 from tests.kit.zone import Zone
 
 D = "sales.example.com"
@@ -94,9 +95,7 @@ class House:
         self.folder = write_site(folder, **files)
         self.zone = Zone() if zone is None else zone
         self.site = load(self.folder / "gateway.yaml")
-        self.store = store or open_store("sqlite:///var/x.db", folder)
-        if store is None:
-            schema.upgrade(self.store)
+        self.store = store or new_store(folder)
         self.desk = Desk(self.site, Addresses(D, Keys(1, {1: b"k" * 32})))
         self.reader = Reader(self.site, ZoneResolver(self.zone))
         self.receiver = Receiver(self.store, self.desk, self.reader, Traffic(), lambda: None)

@@ -22,12 +22,11 @@ from gateway.node import make_renderer
 from gateway.notify.cards import Cards
 from gateway.store import tables
 from gateway.store.arrivals import FOLDER, IMAP
-from gateway.store.schema import upgrade
-from gateway.store.session import open_store
 from tests.kit import mailbox_child
 from tests.kit.dovecot import Dovecot
 from tests.kit.house import D, House, calm_rules
 from tests.kit.mailbox_child import KILLED, POINTS, Coming
+from tests.kit.stores import new_store
 
 USERS = ("gateway", "archive", "chia")
 MAILS = 5  # a round
@@ -64,8 +63,7 @@ class World:
         folder.mkdir(parents=True, exist_ok=True)
         self.server = server
         site = folder / "site"
-        store = open_store("sqlite:///var/x.db", site)
-        upgrade(store)
+        store = new_store(site)
         people = "name: 賈小姐"
         example = (Path(__file__).parents[2] / "templates" / "site" / "people.yaml").read_text("utf-8")
         assert people in example

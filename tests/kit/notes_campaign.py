@@ -38,13 +38,13 @@ from gateway.records.record import Choice
 from gateway.send.deliver import Hop, Sender
 from gateway.send.sign import load_key, make_key
 from gateway.site import InForce, Site
-from gateway.store import arrivals, followers, held, outbox, schema, tables
+from gateway.store import arrivals, followers, held, outbox, tables
 from gateway.store.arrivals import Received
-from gateway.store.session import open_store
 from gateway.worker import Traffic, now_ms
 from tests.kit.decoded import everything, header_text, split
 from tests.kit.house import House
 from tests.kit.notes_world import CUSTOMERS, INSIDE, INTAKES, OUTSIDE, D, Got, Mail, World
+from tests.kit.stores import new_store
 
 BATCH = 48
 WORLD = 1_200  # operations after which another company begins
@@ -154,12 +154,6 @@ class Ground:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.template = folder / "template.db"
-        store = open_store("sqlite:///template.db", folder)
-        schema.upgrade(store)
-        with store.write() as tx:
-            tx.execute(sa.select(1))
-        store.close()
         key = folder / "key.pem"
         key.write_bytes(make_key("ed25519"))
         key.chmod(0o600)
@@ -214,10 +208,9 @@ class Company:
         self.world = World(seed)
         self.dice = self.world.dice
         folder.mkdir(parents=True)
-        shutil.copy(ground.template, folder / "x.db")
         rules = _rules(self.dice.randrange(24))
         people = PEOPLE.format(more=_GIL, delivery="mail")
-        store = open_store("sqlite:///x.db", folder)
+        store = new_store(folder, "x.db")
         self.house = House(folder, None, store, gateway=GATEWAY, people=people, rules=rules)
         settings, _ = load_settings(read(folder / "gateway.yaml"), folder)
         site = self.house.site

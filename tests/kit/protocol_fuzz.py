@@ -28,12 +28,13 @@ from gateway.arrive.accept import Acceptor
 from gateway.arrive.crowd import Shared
 from gateway.arrive.doors import Doors
 from gateway.arrive.smtp import Settings
-from gateway.node import make_addresses, open_site_store
+from gateway.node import make_addresses
 from gateway.records.record import Record
-from gateway.store import content, records, schema
+from gateway.store import content, records
 from gateway.store.tables import arrival
 from gateway.worker import Traffic
 from tests.kit.node import write_site
+from tests.kit.stores import new_store
 
 REPLY = re.compile(rb"^[2345]\d\d[ -]")
 HANGS_S = 2.0
@@ -162,8 +163,7 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.site = site.load(write_site(folder) / "gateway.yaml")
-        self.store = open_site_store(self.site.settings)
-        schema.upgrade(self.store)
+        self.store = new_store(folder, "var/gateway.db")
         with self.store.write() as tx:
             records.create(tx, Record(0, "quotation", "S00001", "20 chairs", "draft", "sales", ("sales",)), 1)
         addresses = make_addresses(self.site.settings)

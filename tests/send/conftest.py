@@ -8,16 +8,17 @@ import sqlalchemy as sa
 
 from gateway import config, site
 from gateway.mail.canonical import simple_body_hash
-from gateway.node import make_addresses, open_site_store
+from gateway.node import make_addresses
 from gateway.records.record import Record
 from gateway.send import deliver
-from gateway.store import messages, outbox, records, schema
+from gateway.store import messages, outbox, records
 from gateway.store.messages import Author, NewMessage
 from gateway.store.outbox import NewDelivery
 from gateway.store.tables import delivery, notice
 from gateway.worker import now_ms
 from tests.kit import sink
 from tests.kit.node import write_site
+from tests.kit.stores import new_store
 
 HEADER = b"From: <s00001@sales.example.com>\r\nTo: <x@example.com>\r\nSubject: hello\r\nMessage-ID: <1@sales.example.com>\r\n"
 BODY = b"text\r\n.\r\n..\r\n.x\r\nend\r\n"
@@ -28,8 +29,7 @@ class Bench:
 
     def __init__(self, folder):
         self.site = site.load(write_site(folder) / "gateway.yaml")
-        self.store = open_site_store(self.site.settings)
-        schema.upgrade(self.store)
+        self.store = new_store(folder, "var/gateway.db")
         self.addresses = make_addresses(self.site.settings)
         self.messages = {internal: self._post(internal) for internal in (False, True)}
         self.settled = 0

@@ -13,16 +13,7 @@ from gateway.store import schema
 from gateway.store.session import Store, open_store
 from gateway.store.tables import metadata
 from tests.kit.postgres import Postgres
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory) -> Path:
-    """A migrated SQLite file, to copy."""
-    folder = tmp_path_factory.mktemp("template")
-    made = open_store("sqlite:///gateway.db", folder)
-    schema.upgrade(made)
-    made.close()
-    return folder / "gateway.db"
+from tests.kit.stores import new_store
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +53,7 @@ def postgresql_store(postgresql) -> Iterator[Store]:
 def store(request, tmp_path) -> Iterator[Store]:
     """An empty store, migrated."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "gateway.db")
-        made = open_store("sqlite:///gateway.db", tmp_path)
+        made = new_store(tmp_path, "gateway.db")
         yield made
         made.close()
         return

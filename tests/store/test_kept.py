@@ -10,6 +10,7 @@ from gateway.store import announced, arrivals, held, notices, outbox, status
 from gateway.store.arrivals import Received, Settled
 from gateway.store.notices import NewNotice
 from gateway.store.session import Away, Conflict, open_store
+from tests.kit.stores import new_store
 from tests.store.kit import NOW, add_arrivals, add_delivery, add_message, add_record, in_threads
 
 
@@ -230,11 +231,9 @@ def test_a_store_that_cannot_be_reached_is_away():
     store.close()
 
 
-def test_a_sqlite_file_that_another_program_writes_is_away_and_then_back(tmp_path, sqlite_template, monkeypatch):
+def test_a_sqlite_file_that_another_program_writes_is_away_and_then_back(tmp_path, monkeypatch):
     monkeypatch.setattr("gateway.store.session._BUSY_S", 0.05)
-    path = tmp_path / "gateway.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    one, two = open_store("sqlite:///gateway.db", tmp_path), open_store("sqlite:///gateway.db", tmp_path)
+    one, two = new_store(tmp_path, "gateway.db"), new_store(tmp_path, "gateway.db")
     with one.write() as tx:
         add_arrivals(tx, 1)
         with pytest.raises(Away), two.write():
@@ -245,9 +244,8 @@ def test_a_sqlite_file_that_another_program_writes_is_away_and_then_back(tmp_pat
     two.close()
 
 
-def test_a_change_of_another_program_is_noticed(tmp_path, sqlite_template):
-    (tmp_path / "gateway.db").write_bytes(sqlite_template.read_bytes())
-    one, two = open_store("sqlite:///gateway.db", tmp_path), open_store("sqlite:///gateway.db", tmp_path)
+def test_a_change_of_another_program_is_noticed(tmp_path):
+    one, two = new_store(tmp_path, "gateway.db"), new_store(tmp_path, "gateway.db")
     assert not one.wait_for_others(0.0, lambda: False)
     with two.write() as tx:
         add_arrivals(tx, 1)
@@ -267,9 +265,8 @@ def test_another_node_is_woken_by_a_commit_on_postgresql(postgresql_store):
     assert heard == [True]
 
 
-def test_sqlite_is_durable_and_checks_its_references(tmp_path, sqlite_template):
-    (tmp_path / "gateway.db").write_bytes(sqlite_template.read_bytes())
-    store = open_store("sqlite:///gateway.db", tmp_path)
+def test_sqlite_is_durable_and_checks_its_references(tmp_path):
+    store = new_store(tmp_path, "gateway.db")
     with store.write() as tx:
         found = {
             name: tx.exec_driver_sql(f"PRAGMA {name}").scalar()

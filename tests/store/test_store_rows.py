@@ -14,6 +14,7 @@ from gateway.store import arrivals, session, tables
 from gateway.store.arrivals import Received
 from gateway.store.session import Away, open_store
 from tests.arrive.conftest import House, house, smtp
+from tests.kit.stores import new_store
 from tests.store.conftest import new_database
 
 __all__ = ["house", "smtp"]
@@ -60,10 +61,9 @@ def test_S01_eight_writers_on_one_store_lose_nothing_and_none_is_told_no(store, 
     assert sorted(kept) == sorted(f"w{n}@x.example" for n in range(WRITERS) for _ in range(EACH))
 
 
-def test_S01_a_file_that_somebody_else_has_locked_is_a_store_that_is_away(tmp_path, sqlite_template, monkeypatch):
+def test_S01_a_file_that_somebody_else_has_locked_is_a_store_that_is_away(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "_BUSY_S", 0.05)
-    (tmp_path / "gateway.db").write_bytes(sqlite_template.read_bytes())
-    ours = open_store("sqlite:///gateway.db", tmp_path)
+    ours = new_store(tmp_path, "gateway.db")
     other = sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Away), ours.write() as tx:
