@@ -197,23 +197,24 @@ class Mailbox:
             self.gave = self.gave or bool(found)
         return found
 
-    async def octets(self, uid: int, most: int) -> AsyncIterator[bytes]:
+    async def octets(self, uid: int, size: int, most: int) -> AsyncIterator[bytes]:
         """Give a mail of the selected folder in parts, without marking it as read. Raises Refused if it has gone.
 
-        A server whose mail is larger than it said is not followed beyond `most` octets.
+        Before its `size`, as the server says it, 0 where it does not, a part that is shorter than what was asked for is
+        not the last. A server whose mail is larger is not followed beyond `most` octets.
         """
         at = 0
         while at <= most:
             lines = await self._do(partial(self._client.uid, "FETCH", str(uid), f"(UID BODY.PEEK[]<{at}.{PART}>)"))
             read = [each for line in lines if (each := read_listed(line)) is not None and each.uid == uid]
-            part = next((each.octets for each in read if each.octets is not None), None)
+            part = next((each.octets for each in read if each.octets is not None), b"" if read and at else None)
             if part is None:
                 message = f"mail {uid} has gone"
                 raise Refused(message)
             if part:
                 yield part
             at += len(part)
-            if len(part) < PART:
+            if not part or (len(part) < PART and at >= size):
                 return
         message = f"mail {uid} is larger than {most} octets, whatever the server says"
         raise Refused(message)
@@ -247,7 +248,7 @@ class Mailbox:
         wire_lines: list[bytes] = []
 
         async def give() -> Any:
-            response = await client.append(octets, wire, flags, moment)
+            response = await client.append(octets, wire, flags or None, moment)
             wire_lines.extend(line for line in response.lines if isinstance(line, bytes))
             return response
 
@@ -391,7 +392,9 @@ async def _token(command: str) -> str:
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-    if process.returncode:
-        message = f"token_command ended with status {process.returncode}"
+    token = printed.strip()
+    if process.returncode or not token or not token.isascii():
+        said = f"ended with status {process.returncode}" if process.returncode else "printed no token"
+        message = f"token_command {said}"
         raise OSError(message)
-    return printed.decode("utf-8", "replace").strip()
+    return token.decode("ascii")

@@ -143,6 +143,13 @@ def test_P10_a_password_that_cannot_be_read_and_one_that_is_refused_are_errors(t
     asyncio.run(ask(imap.Account("127.0.0.1", dovecot.port, "x", tls=False, token_command="exit 3")))
 
 
+@pytest.mark.parametrize("printed", ["", "錯誤", "\\377\\376"])
+def test_a_command_that_prints_no_token_is_an_error(dovecot, printed):
+    account = imap.Account("127.0.0.1", dovecot.port, "x", tls=False, token_command=f"printf '{printed}'")
+    with pytest.raises(Broken, match="printed no token"):
+        asyncio.run(imap.connect(account))
+
+
 def test_a_command_for_a_token_that_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch):
     monkeypatch.setattr(imap, "_TOKEN_S", 0.5)
     started = tmp_path / "started"

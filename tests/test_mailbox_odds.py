@@ -17,11 +17,11 @@ from gateway.store import cards, content, filing, mailboxes, records, tables
 from gateway.store.cards import Card
 from gateway.worker import Traffic, now_ms
 from tests.kit import dovecot as dovecot_kit
-from tests.kit import mailbox_child
+from tests.kit import imap_session, mailbox_child
 from tests.kit.dovecot import Dovecot
 from tests.kit.hostile_imap import CAPABILITIES, HostileImap
 from tests.kit.house import D, House, calm_rules
-from tests.kit.imap_session import Mailbox
+from tests.kit.imap_session import Mailbox, Session
 from tests.kit.mailbox_campaign import USERS, begin, mail, play
 from tests.kit.mailbox_child import KILLED, LATE
 from tests.kit.stores import new_store
@@ -93,6 +93,22 @@ class Fetching:
 
     def __exit__(self, *_):
         self.house.close()
+
+
+def filed(house, is_done, key="archive"):
+    """File into an account until it is done."""
+
+    async def file():
+        filer = Filer(house.store, house.site, key, filing_accounts(house.site.settings)["archive"], print)
+        task = asyncio.create_task(filer.run())
+        async with asyncio.timeout(30):
+            while not is_done():
+                filer.wake()
+                await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(file())
 
 
 # ---- a hostile server
@@ -229,6 +245,65 @@ def test_P10_what_cannot_be_moved_away_is_told_and_stops_no_other(tmp_path):  # 
         assert fetching.arrived() == server.mails("Processed") == MAILS[:3]
         assert server.mails() == []
         assert [each.error for each in fetching.health()] == [""]
+
+
+def test_P10_what_was_refused_once_is_moved_away_while_the_connection_lives(tmp_path, monkeypatch):  # noqa: N802
+    monkeypatch.setattr(fetching_door, "POLL_S", 0.05)
+    with HostileImap(MAILS[:1]) as server, Fetching(tmp_path, server.port) as fetching:
+        house = fetching.house
+        server.full.add("Processed")
+
+        async def fetch():
+            door = house.site.settings.imap[0]
+            nothing = Traffic(), lambda: None, lambda *_: None
+            task = asyncio.create_task(Fetcher(house.store, house.site, house.addresses, door, *nothing).run())
+            async with asyncio.timeout(30):
+                while not any("no room" in each.error for each in fetching.health()):  # noqa: ASYNC110 (polls)
+                    await asyncio.sleep(0.02)
+                server.full.clear()
+                while server.mails() or any(each.error for each in fetching.health()):  # noqa: ASYNC110 (polls)
+                    await asyncio.sleep(0.02)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(fetch())
+        assert server.mails("Processed") == MAILS[:1]
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("kind", ["fetch", "watch"])
+def test_P10_a_part_that_is_shorter_than_was_asked_for_is_not_the_last(tmp_path, monkeypatch, kind):  # noqa: N802
+    whole = Session._part
+
+    def short(mail, section, begin, count):
+        return whole(mail, section, begin, count and str(min(int(count), 65_536)))
+
+    monkeypatch.setattr(Session, "_part", staticmethod(short))
+    with HostileImap(MAILS[2:3]) as server, Fetching(tmp_path, server.port) as fetching:
+        if kind == "watch":
+            fetching.house.quotation()
+            server.boxes["INBOX"] = Mailbox()
+            server.boxes["Quotations/S00001"] = Mailbox()
+            server.take(MAILS[2], "Quotations/S00001")
+        assert fetching.fetch(kind=kind) == 0
+        assert fetching.arrived() == MAILS[2:3]
+
+
+def test_P11_a_server_that_takes_no_keywords_is_filed_into(tmp_path, monkeypatch):  # noqa: N802
+    append = imap_session._COMMANDS["APPEND"]
+
+    async def plain(session, words):
+        if any("." in each for each in words[1:-2]):
+            raise imap_session.Refused("BAD Command Argument Error. 11")
+        return await append(session, words)
+
+    monkeypatch.setitem(imap_session._COMMANDS, "APPEND", plain)
+    with HostileImap() as server, Fetching(tmp_path, server.port) as fetching:
+        fetching.house.quotation()
+        fetching.house.announce("message", ref="S00001", body="more", actor="b")
+        fetching.house.sent()
+        filed(fetching.house, lambda: len(server.boxes.get("Quotations/S00001", Mailbox()).mails) == 2)
+        assert len(server.mails("Quotations/S00001")) == 2
 
 
 @pytest.mark.parametrize("mode", ["flags before it", "flags after it"])
@@ -431,17 +506,7 @@ def test_P11_cards_that_cannot_be_placed_stand_in_no_other_s_way(tmp_path, monke
                 name = f"<card.{number}@{D}>"
                 cards.keep(tx, Card("chia", lead.id, f"Replygate/Stages/{stage}", name, mail(name), b"x"))
 
-        async def place():
-            filer = Filer(house.store, house.site, "chia", filing_accounts(house.site.settings)["archive"], print)
-            task = asyncio.create_task(filer.run())
-            async with asyncio.timeout(30):
-                while not server.boxes.get("Replygate/Stages/qualified", Mailbox()).mails:
-                    filer.wake()
-                    await asyncio.sleep(0.02)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-        asyncio.run(place())
+        filed(house, lambda: server.boxes.get("Replygate/Stages/qualified", Mailbox()).mails, "chia")
         assert len(server.mails("Replygate/Stages/qualified")) == 1
         assert server.mails("Replygate/Stages/new") == []
 

@@ -207,6 +207,10 @@ def card_ids(office, stage):
     return [str(message_from_bytes(each, policy=policy.default)["Message-ID"]) for each in found]
 
 
+def subtype_of(octets):
+    return str(message_from_bytes(octets, policy=policy.default)["X-Replygate-Subtype"])
+
+
 def move_card(office, old, new):
     with office.client("chia") as client:
         client.select_folder(f"Replygate/Stages/{old}")
@@ -251,6 +255,9 @@ def test_a_card_moved_to_another_stage_changes_it_and_is_replaced(office):
         client.move(client.search('SUBJECT "desks"'), "Replygate/Stages/new")
     until(lambda: len(cards(office, "won")) == 2 and not cards(office, "new"), "the card is back")
     assert card_ids(office, "won") != before
+    moves = ["lead.stage", "lead.lost", "lead.restored", "lead.won"]
+    mine = f"Replygate/Leads/{ref}"  # who moved it has its events there too
+    until(lambda: set(moves) <= {*map(subtype_of, office.mails("chia", mine))}, "the events")
     assert [subtype for subtype, _, _ in office.thread(ref)] == [
         "lead.created",
         "lead.stage",

@@ -170,7 +170,7 @@ class Watcher:
             await asyncio.to_thread(self._leave, folder, why)
             return
         async with self._suspects[folder].octets(box, [each.uid]):
-            parts = [part async for part in box.octets(each.uid, limit)]
+            parts = [part async for part in box.octets(each.uid, each.size, limit)]
         action = "" if self._key == ARCHIVE else commands.NOTE.name
         address = str(self._addresses.alias(self._record_in(folder), action))
         received = self._received(b"".join(parts), address)

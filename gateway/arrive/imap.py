@@ -96,6 +96,9 @@ class Fetcher:
                 if not await box.idle(POLL_S):
                     await asyncio.sleep(0 if box.has("IDLE") else POLL_S)
                     await box.noop()
+                if self._stays:  # there may be room by now
+                    self._stays = ""
+                    await self._catch_up(box, folder)
         finally:
             await box.close()
 
@@ -165,21 +168,21 @@ class Fetcher:
         """Return a group of mails; small ones by one command, a large one, or one that is asked for apart, in parts."""
         first = group[0]
         if len(group) == 1 and (first.size > _SMALL or not first.size or self._suspects.apart(first.uid)):
-            return await self._in_parts(box, first.uid)
+            return await self._in_parts(box, first)
         listed = await box.listed([each.uid for each in group], _WHOLE)
         found = {each.uid: each.octets for each in listed if each.octets is not None}
-        left_out = [each.uid for each in group if each.uid not in found]
+        left_out = [each for each in group if each.uid not in found]
         fetched = [Fetched(each.uid, found[each.uid]) for each in group if each.uid in found]
-        for uid in left_out:
-            fetched += await self._in_parts(box, uid)
+        for each in left_out:
+            fetched += await self._in_parts(box, each)
         return fetched
 
-    async def _in_parts(self, box: Mailbox, uid: int) -> list[Fetched]:
+    async def _in_parts(self, box: Mailbox, each: Listed) -> list[Fetched]:
         """Return one mail; nothing if it has gone, which was somebody's own decision. Raises Refused otherwise."""
         try:
-            return [Fetched(uid, b"".join([part async for part in box.octets(uid, self._most)]))]
+            return [Fetched(each.uid, b"".join([part async for part in box.octets(each.uid, each.size, self._most)]))]
         except Refused:
-            if await box.uids(f"UID {uid}"):
+            if await box.uids(f"UID {each.uid}"):
                 raise
             return []
 

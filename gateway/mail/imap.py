@@ -61,9 +61,14 @@ class Names:
     prefix: str = ""
 
     def wire(self, name: str) -> str:
-        """Return a name, whose parts we divide by `/`, as the server writes it, quoted."""
+        """Return a name, whose parts we divide by `/`, as the server writes it, quoted.
+
+        One that begins with the prefix was written as the server writes it already.
+        """
         if name.upper() == "INBOX" or name in ("*", "%"):
             return quoted(name)
+        if self.prefix and name.startswith(self.prefix):
+            return quoted(imap_utf7.encode(name).decode("ascii"))
         parts = [part.replace(self.delimiter, _wide(self.delimiter)) for part in name.split("/")]
         return quoted(imap_utf7.encode(self.prefix + self.delimiter.join(parts)).decode("ascii"))
 

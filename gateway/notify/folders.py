@@ -7,7 +7,7 @@ from gateway.config import ARCHIVE
 from gateway.folder import INBOX, OWN, of_record
 from gateway.following import Follower
 from gateway.notify.recipients import Chosen
-from gateway.records.kinds import TEAM, matches
+from gateway.records.kinds import NOTE, TEAM, matches
 from gateway.records.record import Choice, Record
 from gateway.rules import Rules
 from gateway.store.messages import OWN_FOLDER, Message
@@ -43,7 +43,7 @@ def shelves(
         ]
     found += [Shelf(who, INBOX, who) for who in inboxes]
     lies_there = Shelf(message.author.who, OWN + own, message.author.who)  # who dropped a mail there has it there
-    dropped = message.details.authenticated == OWN_FOLDER
+    dropped = message.details.authenticated == OWN_FOLDER and message.subtype == NOTE.name  # no card that was moved
     return [each for each in dict.fromkeys(found) if each.account in accounts and not (dropped and each == lies_there)]
 
 

@@ -62,6 +62,7 @@ class Filer:
         self._missed: set[str] = set()  # cards that stood nowhere the last time
         self._swept = False  # whether no card was placed since cards that nobody knows were looked for
         self._refused = ""  # what the account said no to last, and has taken nothing since
+        self._keywords = True  # whether the server takes them, as far as is known
         self._looked_at = 0  # the last card that was looked at, of more than are looked at in a row
 
     def wake(self) -> None:
@@ -85,7 +86,7 @@ class Filer:
         try:
             await box.learn("*" if self._key == ARCHIVE else f"{OWN}*")
             self._ids.clear()
-            self._swept = False
+            self._swept, self._keywords = False, True
             while True:
                 self._woken.clear()
                 due = self._loop.time() - self._tidied > TIDY_S
@@ -109,11 +110,13 @@ class Filer:
     def _note_condition(self, quota: tuple[int, int] | None) -> None:
         """Note how the account is: one that says no to all it is given is not well."""
         self._condition.room(quota)
-        if self._refused:
-            self._wrong(self._refused)
-            return
         with self._store.read() as tx:
             waiting = filing.waiting(tx, self._key)
+            misplaced = bool(cards.to_place(tx, self._key, 0, 1))
+        if self._refused and (waiting or misplaced):
+            self._wrong(self._refused)
+            return
+        self._refused = ""  # what it was said of has been given up
         self._condition.well(waiting)
 
     async def _furnish(self, box: Mailbox) -> None:
@@ -180,13 +183,25 @@ class Filer:
         return Filed(each, "sent", "filed", uid or None)
 
     async def _append(self, box: Mailbox, folder: str, octets: bytes, flags: str, at: int) -> int:
-        """Append a mail; into a folder that somebody took away, once it is made again."""
+        """Append a mail; into a folder that somebody took away, once it is made again.
+
+        A server that refuses what it is given may take no keyword: then it goes without.
+        """
+        plain = " ".join(each for each in flags.split() if each.startswith("\\"))
+        flags = flags if self._keywords else plain
         try:
             return (await box.append(folder, octets, flags, at))[1]
         except Refused:
             box.forget(folder)
             await box.make(folder)
+        try:
             return (await box.append(folder, octets, flags, at))[1]
+        except Refused as refused:
+            if flags == plain or "OVERQUOTA" in str(refused):
+                raise
+        uid = (await box.append(folder, octets, plain, at))[1]
+        self._keywords = False
+        return uid
 
     async def _there(self, box: Mailbox, folder: str, message_id: str) -> int:
         try:

@@ -86,6 +86,7 @@ def test_the_inbox_and_patterns_have_no_prefix():
     assert names.wire("INBOX") == '"INBOX"'
     assert names.wire("*") == '"*"'
     assert names.wire("Replygate/*") == '"INBOX.Replygate.*"'
+    assert names.wire("INBOX.Support.EU") == '"INBOX.Support.EU"', "what somebody wrote as the server does"
     assert names.read(b"INBOX") == "INBOX"
     assert names.read(b"INBOX.Replygate.Inbox") == "Replygate/Inbox"
 
