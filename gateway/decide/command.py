@@ -4,6 +4,7 @@ A mistake executes nothing of its mail, and is answered with the words that come
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -38,6 +39,7 @@ from gateway.records.commands import (
     SEND,
     SET,
     UNFOLLOW,
+    VALIDATE,
     Command,
     Given,
     asks_note,
@@ -56,6 +58,7 @@ from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
 NOT_POSTED = "What you wrote beside it is posted nowhere: write it to the address of the record."
+_OFFER_NUMBER = re.compile(r" \(\d{1,4}\)$")
 EMPTY_NOTE = Mistake("/note", problem=Problem("a note needs a text"))
 
 
@@ -89,9 +92,11 @@ def refuse(
         if isinstance(made, Executed):
             works.append(each)
         elif made.given == each:  # `/set stage qualifed` is `/stage qualifed`, and that is `/stage qualified`
-            more = [transcript.mended_lines(mended, each, further) for further in made.instead]
+            # What leaves out words of its author is not what they meant.
+            whole = [further for further in made.instead if len(further.split()) >= len(each.split())]
+            more = [transcript.mended_lines(mended, each, further) for further in whole]
             found = (_rehearsed(tx, desk, incoming, where, one) for one in more)
-            works += [one for one, did in zip(made.instead, found, strict=True) if isinstance(did, Executed)][:1]
+            works += [one for one, did in zip(whole, found, strict=True) if isinstance(did, Executed)][:1]
     wrong = wrong if tuple(works) == wrong.instead else replace(wrong, instead=tuple(dict.fromkeys(works)))
     return transcript.refuse(tx, incoming, where, wrong, given, text)
 
@@ -246,7 +251,7 @@ def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> tuple[Seque
         return given or [Given(asked.name, asked, ())], ""
     if any(each.command is asked and each.arguments for each in lines):  # `/lost too dear` says it itself
         return lines, "" if signed_only(rest, person) else rest.strip()
-    rest = _without_label(rest, incoming.mail.subject.strip(), where.record.ref)
+    rest = without_label(rest, incoming.mail.subject.strip(), where.record.ref)
     first, _, below = rest.partition("\n")
     words = tuple(first.split()) if asked.takes and asked not in (QUOTE, INVOICE) else ()
     if not _are_meant(desk, where, asked, words, person):
@@ -260,16 +265,19 @@ def _by_its_address(desk: Desk, incoming: Incoming, where: Place) -> tuple[Seque
     return [*lines, Given(asked.name, asked, words), *more], "" if signed_only(left, person) else left.strip()
 
 
-def _without_label(text: str, subject: str, ref: str) -> str:
+def without_label(text: str, subject: str, ref: str) -> str:
     """Return a text without what a button wrote there, its own name: people write above it, below it, or before it.
 
-    What was to be written over stays where nothing else was written.
+    What was to be written over stays where nothing is written above it, or in the line below: after a blank line
+    comes a signature.
     """
+    subject = _OFFER_NUMBER.sub("", subject)
     label = subject.removesuffix(ref).strip() if subject.endswith(ref) else ""
     lines = [_before(line.rstrip(), label) for line in text.split("\n")]
-    written = [line for line in lines if line.strip() and line.strip().casefold() not in PLACEHOLDERS]
-    left = [line for line in lines if not written or line.strip().casefold() not in PLACEHOLDERS]
-    return "\n".join(left).strip("\n")
+    at = next((n for n, line in enumerate(lines) if line.strip().casefold() in PLACEHOLDERS), None)
+    if at is not None and "".join((*lines[:at], *lines[at + 1 : at + 2])).strip():
+        lines = [line for line in lines if line.strip().casefold() not in PLACEHOLDERS]
+    return "\n".join(lines).strip("\n")
 
 
 def _before(line: str, label: str) -> str:
@@ -283,7 +291,7 @@ def _are_meant(desk: Desk, where: Place, asked: Command, words: Sequence[str], p
 
     Of our own people also what they mistyped is: they read what was wrong. Nobody else is answered.
     """
-    if asked is SEND:
+    if asked in (SEND, VALIDATE):
         return any(parse_address(word) for word in address_words(words))
     if asked not in (FOLLOW, UNFOLLOW):
         return True

@@ -118,7 +118,9 @@ def _one(tx: Transaction, desk: Desk, record: Record, given: Given, giver: Giver
     if command in _OF_PEOPLE and giver.author.who and given.arguments[:1] and given.arguments[0].lower() in _ONESELF:
         given = replace(given, arguments=(giver.author.who, *given.arguments[1:]))
     if commands.too_much(given):
-        line = f"/{given.word}"
+        line, more = f"/{given.word}", any(commands.named(word) for word in given.arguments if word[:1] in "/／")
+        if more:  # `/confirm /set amount 5`
+            return Mistake(given.line, problem=Problem("each command stands in a line of its own"))
         return Mistake(given.line, problem=Problem("{} takes nothing behind it", (line,)), instead=(line,))
     if len(given.arguments) < commands.needs(command):
         return Mistake(given.line, (f"/{command.name} {command.takes}",), Problem("something is missing behind it"))

@@ -173,14 +173,14 @@ def is_team(word: str) -> bool:
 
 def standing_team(desk: Desk, words: Sequence[str]) -> tuple[str | None, tuple[str, ...]] | Mistake:
     """Return which team the words of a choice name (`team:TEAM`; "" for every one, None for none), and the others."""
-    words = _joined(words)
+    known = {team.casefold(): team for team in desk.site.rules.teams}
+    known |= {each.name.casefold(): team for team, each in desk.site.rules.teams.items()}
+    words = _joined(words, known)
     teams = [word for word in words if is_team(word)]
     rest = tuple(word for word in words if word not in teams)
     if not teams:
         return None, rest
     named = teams[0].replace("：", ":").partition(":")[2]
-    known = {team.casefold(): team for team in desk.site.rules.teams}
-    known |= {each.name.casefold(): team for team, each in desk.site.rules.teams.items()}
     if len(teams) == 1 and (named.casefold() in _ALL or named.casefold() in known):
         return known.get(named.casefold(), ""), rest
     called = {f"team:{name}": f"team:{team}" for name, team in known.items()}
@@ -188,12 +188,18 @@ def standing_team(desk: Desk, words: Sequence[str]) -> tuple[str | None, tuple[s
     return replace(missed, wrong=teams[0] if missed.wrong else "")
 
 
-def _joined(words: Sequence[str]) -> list[str]:
-    """Return words with `team: sales` as one."""
+def _joined(words: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return words with `team: sales` as one, and with a team's name of several words, where it is `known`."""
     found: list[str] = []
     for word in words:
         alone = bool(found) and found[-1].lower().replace("：", ":") in _TEAM_WORDS
         found[-1:] = [found[-1] + word] if alone else [*found[-1:], word]
+    for at, word in enumerate(found):
+        for count in range(_NAME_WORDS, 1, -1) if is_team(word) else ():
+            whole = " ".join(found[at : at + count])
+            if whole.replace("：", ":").partition(":")[2].casefold() in known:
+                found[at : at + count] = [whole]
+                break
     return found
 
 
@@ -287,10 +293,12 @@ def _assigned(desk: Desk, words: tuple[str, ...]) -> Edit | Mistake:
 
 def apart(words: tuple[str, ...]) -> tuple[str, ...]:
     """Return the words behind `/set` with the field apart from its value: `amount=9`, `金額：9`."""
-    field, colon, value = _COLON.sub(":", words[0], count=1).partition(":") if words else ("", "", "")
-    glued = next((name for name in _FIELDS if words and words[0].startswith(name) and words[0] != name), "")
-    if glued and not colon and number(words[0].removeprefix(glued)) is not None:  # `/設定 金額100000`
-        return (glued, words[0].removeprefix(glued), *words[1:])
+    first = unicodedata.normalize("NFKC", words[0]) if words else ""
+    field, colon, value = _COLON.sub(":", first, count=1).partition(":")
+    glued = max((name for name in _FIELDS if first.startswith(name) and first != name), key=len, default="")
+    left = first.removeprefix(glued)
+    if glued and not colon and any(read(left) for read in (amount, day, number)):  # `/設定 金額100000`
+        return (glued, left, *words[1:])
     return tuple(filter(None, (field, value, *words[1:]))) if colon and field else words
 
 

@@ -4,10 +4,12 @@ A yes that is proved, in time, of a quotation that is still open confirms it, an
 octets with what proved them. Any other is kept for the salesperson, who lets it through or not.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.decide import sale, thread
+from gateway.decide.command import without_label
 from gateway.decide.place import SHOWN_MAX, Incoming, Place, named, tell_held
 from gateway.decide.post import Desk, Text, happen
 from gateway.following import Grant
@@ -19,7 +21,7 @@ from gateway.records.kinds import QUOTATION, SENT
 from gateway.records.lifecycle import VALID_UNTIL, Edit, Refusal
 from gateway.store import audit, messages, notices
 from gateway.store.arrivals import Settled
-from gateway.store.messages import Author, Details
+from gateway.store.messages import Author, Details, Message
 from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
@@ -69,15 +71,16 @@ def _ask(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, cause: s
     whos = [salesperson.key] if salesperson else []
     sent = messages.last_told(tx, where.record.id, SENT[QUOTATION.name])
     then, now = sent.details.terms if sent else "", where.record.terms
-    text = _words(desk, incoming)[:SHOWN_MAX]
+    text = _words(desk, incoming, where)[:SHOWN_MAX]
     more = {"text": text, "customer": incoming.identity.email, "sent": then if then != now else "", "now": now}
     tell_held(tx, desk, incoming, reason, where.record, whos, pause=0, more=more)
     return Settled("held", cause, reason, where.record.id)
 
 
-def _words(desk: Desk, incoming: Incoming) -> str:
-    """Return what the customer wrote along with their answer."""
-    return desk.addresses.untagged(split_reply(incoming.mail.text).text)
+def _words(desk: Desk, incoming: Incoming, where: Place) -> str:
+    """Return what the customer wrote along with their answer: what the button wrote there is not theirs."""
+    said = without_label(split_reply(incoming.mail.text).text, incoming.mail.subject.strip(), where.record.ref)
+    return desk.addresses.untagged(said)
 
 
 def _doubt(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> tuple[str, str] | None:
@@ -104,7 +107,24 @@ def _doubt(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> tup
         return None
     # What went as a PDF alone has no terms that can be compared: a newer one says others, perhaps.
     newer = not sent.details.terms and sale.latest_pdf(tx, record, sent.id)
-    return ("changed", CHANGED) if newer or sent.details.terms not in ("", record.terms) else None
+    answered = _answered(tx, incoming, where, sent)
+    changed = any(each.details.terms not in ("", record.terms) for each in (sent, *answered))
+    return ("changed", CHANGED) if newer or changed else None
+
+
+def _answered(tx: Transaction, incoming: Incoming, where: Place, newest: Message) -> Sequence[Message]:
+    """Return the offer that a yes is to, as far as it says: by what it answers, its button, or when it was written.
+
+    A button names which of several offers it is of. What says nothing is to the newest.
+    """
+    sent = messages.of_subtype(tx, where.record.id, SENT[QUOTATION.name])
+    if where.parent is not None and where.parent.subtype == newest.subtype:
+        return [where.parent]
+    button = re.search(rf"{re.escape(where.record.ref)}(?: \((\d{{1,4}})\))?\s*$", incoming.mail.subject, re.IGNORECASE)
+    if button is not None and len(sent) > 1:
+        return sent[int(button[1] or 1) - 1 :][:1]
+    written = incoming.mail.date
+    return [each for each in sent if written is not None and written < newest.at and each.at <= written][-1:]
 
 
 def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
@@ -112,7 +132,7 @@ def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     author = Author("", identity.name or where.customer_name(identity), identity.email)
     how = identity.how or "released"
     said = Text(
-        text=_words(desk, incoming),
+        text=_words(desk, incoming, where),
         subject=desk.addresses.untagged(mail.subject),
         attachments=incoming.attachments,
         original_id=mail.message_id,
@@ -152,7 +172,7 @@ def _late(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
     notices.add(tx, NewNotice("offer", "", email, data, record.id), incoming.now)
     for person in () if again else _sellers(desk, where):
         notices.add(tx, NewNotice("offer", person.key, person.email[0], data, record.id), incoming.now)
-    if not _words(desk, incoming).strip():
+    if not _words(desk, incoming, where).strip():
         return Settled("done", "late", f"{where.action}: the quotation is {record.state}", record.id)
     return thread.write(tx, desk, incoming, replace(where, action=""))
 
@@ -178,6 +198,6 @@ def _tell(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, event: 
     if record.salesperson in hear or (hear and record.salesperson not in desk.site.people.by_key):
         return
     copied = messages.load(tx, [message])[0].message_id
-    data |= {"text": _words(desk, incoming)[:SHOWN_MAX], "copy_of": copied}
+    data |= {"text": _words(desk, incoming, where)[:SHOWN_MAX], "copy_of": copied}
     for person in _sellers(desk, where):
         notices.add(tx, NewNotice("offer", person.key, person.email[0], data, record.id), incoming.now)

@@ -6,6 +6,7 @@ Sections of lines in the reader's language, and for the history the thread itsel
 """
 
 import email.utils
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -305,7 +306,7 @@ def _mbox(tx: Transaction, addresses: Addresses, record: Record) -> bytes:
         octets = messages.original(tx, message.id) or _as_mail(addresses, record, message)
         lines = octets.replace(b"\r\n", b"\n").split(b"\n")
         quoted = b"\n".join(b">" + line if line.lstrip(b">").startswith(b"From ") else line for line in lines)
-        at = email.utils.formatdate(message.at / 1000)
+        at = time.asctime(time.gmtime(message.at / 1000))
         piece = f"From {message.author.email or 'gateway'} {at}\n".encode("utf-8", "replace") + quoted + b"\n\n"
         size += len(piece)
         if size > _MBOX_MAX:

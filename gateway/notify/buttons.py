@@ -46,18 +46,25 @@ def for_insiders(
     return found
 
 
-def for_customer(addresses: Addresses, record: Record, tag: int, words: Callable[[str], str]) -> list[Value]:
-    """Return a customer's yes and no to a quotation: addresses that hold their tag."""
+def for_customer(
+    addresses: Addresses, record: Record, tag: int, words: Callable[[str], str], offers: int = 1
+) -> list[Value]:  # fmt: skip
+    """Return a customer's yes and no to a quotation: addresses that hold their tag.
+
+    The subject names which of several `offers` is answered: the mail may be an old one.
+    """
     if record.kind != "quotation" or record.state not in commands.SEND.states:
         return []
-    return [_button(addresses, record, name, words(LABELS[name]), tag=tag) for name in OFFERS]
+    more = f" ({offers})" if offers > 1 else ""
+    return [_button(addresses, record, name, words(LABELS[name]), tag=tag, more=more) for name in OFFERS]
 
 
 def _button(
-    addresses: Addresses, record: Record, action: str, label: str, body: str = "", tag: int | None = None
+    addresses: Addresses, record: Record, action: str, label: str, body: str = "", tag: int | None = None,
+    more: str = "",
 ) -> Value:  # fmt: skip
     address = str(addresses.alias(record.ref, action, tag, record.tag_epoch))
-    shown = link(address, f"{label} {record.ref}", body or label)
+    shown = link(address, f"{label} {record.ref}{more}", body or label)
     return {"label": label, "link": shown, "address": address, "body": body}
 
 

@@ -54,6 +54,7 @@ WHY_NOTS = (
     "mail to the address is suppressed", "wants no mail (delivery: none)", "did not hear of it either",
     "taken back before it left", "it quotes an internal note", "nobody outside followed when it was written",
     "follows only by a command that stood beside it", "it reads like a machine's answer",
+    "nobody knows who wrote it", "it came to the address of notes",
     "an outsider never hears of an internal subtype",
     "the record stood in Bcc: filed quietly", "somebody else mailed it to the customer",
     "follows, but not", "unfollowed", "the condition of the rule does not hold:",
@@ -72,6 +73,7 @@ class Told:
     attachments: Sequence[str]
     left_out: Sequence[str] = ()  # attachments too large to go along
     about: Message | None = None  # what an assignment is about: the message that made the record
+    offers: int = 0  # how often the quotation had been sent by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def build(
         "attachments": list(told.attachments),
         "left_out": list(told.left_out),
         "withheld": [_withheld(words, each) for each in message.details.withheld],
-        "others": list(dict.fromkeys(heard.name or heard.email for heard in told.chosen.hears)) if inside else [],
+        "others": _others(site, told) if inside else [],
         "added": list(message.details.added) if inside else [],
         "goes_to_customer": inside and (about or message).author.outsider and message.subtype != "note",
         "reason": words(_REASONS.get(whose.reason, "you follow this record")),
@@ -148,6 +150,18 @@ def build(
         "buttons": _buttons(site, addresses, words, told, whose, tag),
         **_links(addresses, words, record, whose, tag),
     }
+
+
+def _others(site: Site, told: Told) -> list[str]:
+    """Return who else has a message: those it goes to, and whom its mail named in To or Cc itself."""
+    hears = {heard.email: heard.name or heard.email for heard in told.chosen.hears}
+    for email in told.message.addressed:
+        person = site.people.person(email)
+        customer = told.record.customer
+        name = person.name if person else customer.name if customer.owns(email) else ""
+        if email != told.message.author.email and not (person and person.key == told.message.author.who):
+            hears.setdefault(email, name or email)
+    return list(dict.fromkeys(hears.values()))
 
 
 def _facts(told: Told, *, inside: bool) -> list[Change]:
@@ -195,7 +209,7 @@ def _buttons(
     if whose.commands:
         return buttons.for_insiders(addresses, site.rules.kinds, site.rules.lead_stages, told.record, words)
     if whose.outsider and tag is not None and _is_offered(told, whose.reader):
-        return buttons.for_customer(addresses, told.record, tag, words)
+        return buttons.for_customer(addresses, told.record, tag, words, told.offers)
     return []
 
 

@@ -21,7 +21,7 @@ from gateway.notify.folders import Shelf, shelves
 from gateway.notify.recipients import SUPPRESSED, Chosen, Heard, choose
 from gateway.notify.render import Renderer
 from gateway.people import People
-from gateway.records.kinds import ADDRESSED_TO_CUSTOMER, ASSIGNED, NOTE, Subtype
+from gateway.records.kinds import ADDRESSED_TO_CUSTOMER, ASSIGNED, NOTE, QUOTATION, SENT, Subtype
 from gateway.records.record import Choice, Record
 from gateway.site import Site
 from gateway.store import content, filing, messages, notices, outbox, records, suppressed
@@ -142,13 +142,21 @@ class FanOut:
         names = [part.name for part in parts]
         left_out = [each.name for each in kept if each.name not in names]
         about = gathered.parents.get(message.parent_id or 0) if subtype.name == ASSIGNED.name else None
-        told = Told(message, subtype, record, chosen, names, left_out, about)
+        told = Told(message, subtype, record, chosen, names, left_out, about, self._offers(message, record))
         made = self._pdf(told)
         if made is not None:
             told, parts = replace(told, attachments=[*names, made.name]), [*parts, made]
         choices = gathered.choices[record.id] if self._accounts else ()
         places = shelves(message, record, their, choices, chosen, self._site.rules, self._accounts)
         return replace(self._worded(told, parts, places), made=made)
+
+    def _offers(self, message: Message, record: Record) -> int:
+        """Return how often a quotation had been sent when a message was posted: which offer its buttons answer."""
+        if record.kind != QUOTATION.name:
+            return 0
+        with self._store.read() as tx:
+            sent = messages.of_subtype(tx, record.id, SENT[QUOTATION.name])
+        return sum(1 for each in sent if each.id <= message.id)
 
     def _pdf(self, told: Told) -> Part | None:
         """Make the PDF that a quotation or an invoice is sent with, where it has none."""
@@ -164,7 +172,11 @@ class FanOut:
         prepared = Prepared(told)
         readers = [self._filed_for(told, place) for place in places]
         numbers = self.reader([heard.reader for heard in (*told.chosen.hears, *readers) if heard.who])
-        shared = shared_fields(self._envelope(told))
+        envelope = self._envelope(told)
+        shared = shared_fields(envelope)
+        seller = self._site.people.by_key.get(told.record.salesperson)
+        offered = told.subtype.name in ADDRESSED_TO_CUSTOMER and seller is not None
+        outside = shared_fields(replace(envelope, author=seller.name)) if offered and seller else shared
         index: dict[Audience, int] = {}
 
         def copy(heard: Heard) -> tuple[int, bytes]:
@@ -179,7 +191,7 @@ class FanOut:
                 index[whose] = len(prepared.bodies)
                 prepared.bodies.append(shared_body(text, html, parts))
             body = prepared.bodies[index[whose]]
-            return index[whose], self._header(told, heard, number, shared, body)
+            return index[whose], self._header(told, heard, number, outside if heard.outsider else shared, body)
 
         for heard in told.chosen.hears:
             if parse_address(heard.email) is None or (heard.delivery == "inbox" and heard.who in self._accounts):

@@ -95,6 +95,7 @@ def send(
 Shown = tuple[Sequence[Section], Sequence[Part]]
 _NOTHING: Shown = ((), ())
 _CHOICES = {FOLLOW.name: DISCUSSION.name, UNFOLLOW.name: "*"}  # and what they mean without a word
+_NOT_TAKEN_BACK = "{} cannot be taken back: {}"  # what was done, and why
 _OF_THE_RECORD = ("not for a {}", "{} is {}: {} cannot happen", "{} is {}: {} is not possible")
 
 
@@ -274,6 +275,9 @@ def _mistake(
     about = [one_line(str(part)) for part in each.data.get("about", ())]
     if each.data.get("problem") in _OF_THE_RECORD:  # others repeat what somebody wrote
         about = [said_of(kinds, words, language, part) for part in about]
+    if each.data.get("problem") == _NOT_TAKEN_BACK:
+        done, why = about
+        about = [", ".join(map(in_chinese, done.split(", "))) if language.startswith("zh") else done, words(why)]
     return {"problem": problem.format(*about), "offers": offers, "made": made}
 
 

@@ -55,7 +55,7 @@ STAGE = _for("lead", "stage", "階段", "stage", "NAME")
 WON = _for("lead", "won", "贏得", "won")
 LOST = _for("lead", "lost", "失去", "lost", "REASON")
 RESTORE = _for("lead", "restore", "恢復", "restored")
-VALIDATE = _for("invoice", "validate", "過帳", "validated")
+VALIDATE = _for("invoice", "validate", "過帳", "validated", "[ADDRESS…]")
 PAID = _for("invoice", "paid", "已付款", "paid")
 SET = Command("set", "設定", "FIELD VALUE")
 ASSIGN = Command("assign", "指派", "PERSON")
@@ -121,9 +121,13 @@ class Given:
         word = self.word.lower().translate(_SAME)
         meant = [command for other, command in _MEANT.items() if word.startswith(other)][:1]
         close = difflib.get_close_matches(self.word, _BY_WORD, 3, 0.4)
-        # What takes back is not offered for a word that is only a little like it.
+        # What does something is not offered for a word that is only a little like it; of two characters one is half.
+        least = 0.7 if self.word.isascii() else 0.5
         close = [
-            word for word in close if _BY_WORD[word] is not UNDO or difflib.get_close_matches(self.word, [word], 1, 0.7)
+            near
+            for near in close
+            if _BY_WORD[near].asks
+            or difflib.get_close_matches(self.word, [near], 1, 0.7 if _BY_WORD[near] is UNDO else least)
         ]
         return [f"/{each}" for each in meant or close]
 

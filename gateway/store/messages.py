@@ -1,6 +1,6 @@
 """Threads: every entry is a message, and stays as it was posted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from gateway.records.lifecycle import Change
 from gateway.store import content, lease
 from gateway.store.lease import Claim
 from gateway.store.session import Transaction
-from gateway.store.tables import arrival, attachment, effect, message
+from gateway.store.tables import arrival, attachment, delivery, effect, message
 
 PENDING = ("pending",)
 LEASE = 120_000  # milliseconds
@@ -207,6 +207,21 @@ def any_note(tx: Transaction, ids: Sequence[str]) -> bool:
     return tx.execute(query, {"ids": wanted}).first() is not None
 
 
+def read_outside(
+    tx: Transaction, threads: Collection[int], whos: Collection[str], is_outside: Callable[[str], bool]
+) -> list[Message]:
+    """Return the newest messages in these threads, or of these people anywhere, that somebody outside wrote or got."""
+    got = sa.exists().where(delivery.c.message_id == message.c.id, delivery.c.outsider)
+    theirs = sa.or_(message.c.record_id.in_(threads), message.c.author_who.in_(whos))
+    query = sa.select(message, got.label("got")).where(theirs).order_by(message.c.id.desc()).limit(_WINDOW)
+    found = [(row.got, _message(row)) for row in tx.execute(query)]
+    return [
+        each
+        for got_outside, each in found
+        if got_outside or each.author.outsider or (not each.internal and any(map(is_outside, each.addressed)))
+    ]
+
+
 def records_answered(tx: Transaction, ids: Sequence[str]) -> list[int]:
     """Return the records in whose threads stand the messages with these ids, ours or the authors'; earlier ids win."""
     wanted = list(dict.fromkeys(ids))[:_WINDOW]
@@ -262,10 +277,14 @@ def original(tx: Transaction, message_id: int) -> bytes | None:
 
 def last_told(tx: Transaction, record_id: int, subtype: str) -> Message | None:
     """Return the newest message of a subtype on a record that somebody heard of, or will; or None."""
-    query = sa.select(message).where(message.c.record_id == record_id, message.c.subtype == subtype)
-    rows = tx.execute(query.order_by(message.c.id.desc()).limit(_WINDOW))
-    told = (_message(row) for row in rows if row.hears or row.state in PENDING)
+    told = (each for each in of_subtype(tx, record_id, subtype)[::-1] if each.hears or each.state in PENDING)
     return next((each for each in told if not each.details.taken_back), None)
+
+
+def of_subtype(tx: Transaction, record_id: int, subtype: str) -> list[Message]:
+    """Return the messages of a subtype on a record, oldest first."""
+    query = sa.select(message).where(message.c.record_id == record_id, message.c.subtype == subtype)
+    return [_message(row) for row in tx.execute(query.order_by(message.c.id))]
 
 
 def newest_from_outside(tx: Transaction, record_id: int) -> Message | None:
