@@ -90,7 +90,7 @@ class Site:
         """
         self._seen = _digest(self.settings.folder)
         try:
-            now, notes = _load_in_force(self.settings.folder)
+            now, notes = _load_in_force(self.settings.folder, self.settings.site.domain)
         except Bad as bad:
             return bad.problems
         self.now, self.notes = now, notes
@@ -116,14 +116,14 @@ def load(path: Path, *, last_good: bool = False) -> Site:
         problems += bad.problems
     seen = _digest(path.parent)
     try:
-        now, more = _load_in_force(path.parent)
+        now, more = _load_in_force(path.parent, settings.site.domain if settings else "")
         if settings is not None and document is not None:
             _refuse_unknown(settings, document, now)
         notes += more
     except Bad as bad:
         copies = settings.state / IN_FORCE if settings else None
         if last_good and copies and (copies / rules.FILE).exists():
-            now, _ = _load_in_force(copies)
+            now, _ = _load_in_force(copies, "")
             notes += bad.problems
         else:
             problems += bad.problems
@@ -159,7 +159,7 @@ def _digest_of(files: Iterable[bytes | None]) -> bytes:
     return digest.digest()
 
 
-def _load_in_force(folder: Path) -> tuple[InForce, list[Problem]]:
+def _load_in_force(folder: Path, domain: str) -> tuple[InForce, list[Problem]]:
     problems: list[Problem] = []
     read_people: People | None = None
     read_rules: Rules | None = None
@@ -167,7 +167,7 @@ def _load_in_force(folder: Path) -> tuple[InForce, list[Problem]]:
     try:
         documents[people.FILE] = read(folder / people.FILE)
         read_people, found = people.load(documents[people.FILE])
-        problems += found
+        problems += [*found, *_check_domain(documents[people.FILE], read_people, domain)]
     except Bad as bad:
         problems += bad.problems
     try:
@@ -182,6 +182,18 @@ def _load_in_force(folder: Path) -> tuple[InForce, list[Problem]]:
     if problems or read_people is None or read_rules is None:
         raise Bad(problems)
     return InForce(read_people, read_rules), _notes(documents, read_people, read_rules)
+
+
+def _check_domain(document: Document, known: People, domain: str) -> list[Problem]:
+    """Return whose address is the gateway's own: it would take their mail for one of ours that came back."""
+    mend = f"every address in {domain} is"
+    return [
+        document.problem((section, key, "email"), f"{email} is an address of the gateway's", mend)
+        for section, entries in (("people", known.by_key), ("customers", known.customers))
+        for key, entry in entries.items()
+        for email in entry.email
+        if domain and email.rpartition("@")[2] == domain
+    ]
 
 
 def _check_people(document: Document, known: People, made: Rules) -> list[Problem]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from gateway.decide.derive import name_in_origin
 from gateway.decide.intake import complete, known
 from gateway.decide.post import Desk, Posted, Text, create, happen, person_author, post
+from gateway.decide.quoted import whose
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
 from gateway.mail.parse import Attachment, file_name
@@ -258,11 +259,22 @@ def _check(tx: Transaction, desk: Desk, event: Event, folder: Path, problems: li
     elif stage and lead and stage not in rules.lead_stages:
         problems.append(Problem("fields.stage", stage, f"unknown stage; the stages are {', '.join(rules.lead_stages)}"))
     public = event.event == "message" or (subtype is not None and not subtype.internal)
-    if public and event.body and prints.quotes_note(tx, [event.body], files=True):
-        problems.append(Problem("body", event.body[:200], "quotes an internal note, and outsiders would read it"))
+    problems += _quoting(tx, desk, event, public=public)
     return _Checked(
         event, kind, subtype, record, _check_customer(desk, event, problems), _check_files(event, folder, problems)
     )
+
+
+def _quoting(tx: Transaction, desk: Desk, event: Event, *, public: bool) -> list[Problem]:
+    """Return what of an event quotes a note, and outsiders would read: a title and lines at any time."""
+    said = {"body": event.body if public else "", "title": event.title or ""}
+    said |= {"lines": "\n".join(line.name for line in event.lines or ())}
+    author = whose(desk, event.actor or "")
+    return [
+        Problem(name, text[:200], "quotes an internal note, and outsiders would read it")
+        for name, text in said.items()
+        if text and prints.quotes_note(tx, [text], author, files=True)
+    ]
 
 
 def _misplaced(event: Event) -> list[Problem]:

@@ -16,6 +16,7 @@ Tag = Literal["own", "other", "none"]
 Wish = Literal["discussion", "note", "command", "unfollow"]
 Senders = Literal["people", "customers", "everyone"]
 _INSIDE = frozenset({"person", "follower", "customer"})
+NO_AUTHOR = hold("no author", "the mail has not exactly one well-formed From")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Question:
 def authorise(question: Question) -> Disposition:
     """Return whether a mail may do what it wishes on a record."""
     q = question
-    if q.role == "unknown":
-        return hold("no author", "the mail has not exactly one well-formed From")
+    if q.role == "unknown" and not (q.released and q.wish == "discussion"):
+        return NO_AUTHOR
     sure = q.authenticated or q.released
     if q.wish in ("note", "command"):
         return _inside_only(q, sure=sure)
@@ -65,10 +66,10 @@ def _inside_only(q: Question, *, sure: bool) -> Disposition:
 
 def authorise_intake(senders: Senders, role: Role, *, authenticated: bool, released: bool) -> Disposition:
     """Return whether a mail may create a record; `role` is person, customer (a known one) or stranger."""
-    if role == "unknown":
-        return hold("no author", "the mail has not exactly one well-formed From")
     if released:
         return ACCEPT
+    if role == "unknown":
+        return NO_AUTHOR
     welcome = senders == "everyone" or role == "person" or (senders == "customers" and role == "customer")
     if not welcome:
         whom = "your own people" if senders == "people" else "known customers"
@@ -80,10 +81,12 @@ def authorise_intake(senders: Senders, role: Role, *, authenticated: bool, relea
 
 def authorise_team(role: Role, *, authenticated: bool, released: bool) -> Disposition:
     """Return whether a mail may stand in a team's own thread: from people only."""
+    if released:
+        return ACCEPT
     if role == "unknown":
-        return hold("no author", "the mail has not exactly one well-formed From")
-    if role != "person" and not released:
+        return NO_AUTHOR
+    if role != "person":
         return hold("stranger", "a team's thread is for your own people")
-    if authenticated or released:
+    if authenticated:
         return ACCEPT
     return hold("not authenticated", "nothing proves that the author wrote it")

@@ -12,6 +12,7 @@ from gateway.decide.post import Desk, Text, post
 from gateway.mail.quoting import split_reply
 from gateway.mail.report import Report, read_report
 from gateway.records.kinds import DISCUSSION
+from gateway.records.record import Record
 from gateway.store import audit, messages, notices, outbox, records, suppressed
 from gateway.store.arrivals import Settled
 from gateway.store.messages import Author, Details
@@ -60,11 +61,16 @@ def _delayed(tx: Transaction, desk: Desk, delivery: int, answer: str, now: int) 
         )  # fmt: skip
 
 
-def _line(tx: Transaction, desk: Desk, delivery: int, incoming: Incoming) -> Settled:
-    """File an out-of-office on the record whose mail it answers; it goes to nobody."""
+def record_of(tx: Transaction, delivery: int) -> Record | None:
+    """Return the record whose mail a delivery was; None for a notice."""
     message = outbox.message_of(tx, delivery)
     found = messages.load(tx, [message]) if message else []
-    record = records.load(tx, [found[0].record_id]).get(found[0].record_id) if found else None
+    return records.load(tx, [found[0].record_id]).get(found[0].record_id) if found else None
+
+
+def _line(tx: Transaction, desk: Desk, delivery: int, incoming: Incoming) -> Settled:
+    """File an out-of-office on the record whose mail it answers; it goes to nobody."""
+    record = record_of(tx, delivery)
     if record is None:
         return Settled("done", "automatic", incoming.automatic)
     if incoming.challenge:

@@ -34,7 +34,8 @@ class Flood:
             counted.append((limits.person, ("person", author, record), FROM[0]))
         else:
             counted.append((limits.author, ("author" if proved else "unproved", author), FROM[1]))
-            counted.append((limits.node, ("node",), FROM[2]))
+            if not proved:
+                counted.append((limits.node, ("node",), FROM[2]))
         with self._guard:
             for quantity, key, said in counted:
                 item = RateLimitItemPerMinute(quantity.messages, quantity.minutes)

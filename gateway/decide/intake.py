@@ -8,8 +8,8 @@ from gateway.decide.authorise import Role, authorise_intake
 from gateway.decide.place import Incoming, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.decide.post import create as create_record
+from gateway.decide.quoted import whose
 from gateway.mail.address import parse_address, parse_mailboxes
-from gateway.mail.parse import Mail
 from gateway.mail.quoting import split_reply
 from gateway.records.commands import asks_note, split_commands
 from gateway.records.conditions import amount
@@ -44,17 +44,15 @@ def record_answered(tx: Transaction, found: Intake, incoming: Incoming) -> str:
 
 def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Settled:
     """Make a record of what a mail says: subject is title, the author salesperson or customer."""
-    identity, mail = incoming.identity, incoming.mail
-    if incoming.automatic:
+    identity, mail, released = incoming.identity, incoming.mail, incoming.recipient.released
+    if incoming.automatic and not released:
         reason = f"automatic mail creates nothing: {incoming.automatic}"
-        if incoming.doubtful:
-            tell_held(tx, desk, incoming, reason, None, [])
+        tell_held(tx, desk, incoming, reason, None, [])
         return Settled("held", "automatic", reason)
     file = desk.site.people.party(identity.email)
     role: Role = (
         "unknown" if not identity.email else "person" if identity.person else "customer" if file else "stranger"
     )
-    released = incoming.recipient.released
     decided = authorise_intake(found.senders, role, authenticated=identity.authenticated, released=released)
     if decided.name == "refuse":
         _tell_refused(tx, found, incoming)
@@ -62,14 +60,14 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     if decided.name != "accept":
         tell_held(tx, desk, incoming, decided.reason, None, [])
         return Settled("held", decided.cause, decided.reason)
-    if incoming.note or (identity.person is not None and _is_inner(tx, mail)):
+    if not (released and incoming.recipient.cause == "note") and _is_inner(tx, desk, incoming):
         reason = "what is a note, answers one or quotes one creates nothing that outsiders could hear of"
         tell_held(tx, desk, incoming, reason, None, [])
         return Settled("held", "note", reason)
     if messages.claim_effect(tx, _scope(found), incoming.original_id, mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail created a record already")
     edit, said = _read(desk, found, incoming, file)
-    actor = Author(identity.person.key if identity.person else "", identity.name, identity.email)
+    actor = Author(identity.person.key if identity.person else "", incoming.author_name, identity.email)
     kind = desk.site.rules.kinds.by_name[found.creates]
     outside = identity.person is None
     if outside and found.assign and not edit.salesperson:
@@ -90,7 +88,7 @@ def _read(desk: Desk, found: Intake, incoming: Incoming, file: Party | None) -> 
     reply = split_reply(mail.text)
     customer, fields, rest = leading_lines(reply.text)
     if identity.person is None:
-        customer = file or Party(identity.name, (identity.email,))
+        customer = file or Party(incoming.author_name, tuple(filter(None, (identity.email,))))
     elif customer is not None:
         customer = _outside(desk, known(desk, customer))
     if found.creates == LEAD.name and fields.get(STAGE) not in desk.site.rules.lead_stages:
@@ -154,10 +152,13 @@ def _let_follow(tx: Transaction, desk: Desk, record: Record, named: Sequence[str
             followers.choose(tx, record.id, Choice(who, DEFAULT_SUBTYPES, how="cc"))
 
 
-def _is_inner(tx: Transaction, mail: Mail) -> bool:
-    """Whether a mail of our own people is a note by its command, or its subject, the title to be, quotes one."""
+def _is_inner(tx: Transaction, desk: Desk, incoming: Incoming) -> bool:
+    """Whether a mail of our own people is a note, or answers one, or its subject, the title to be, quotes one."""
+    person, mail = incoming.identity.person, incoming.mail
+    if incoming.note or person is None:
+        return incoming.note
     given, _ = split_commands(split_reply(mail.text).text)
-    return asks_note(given) or prints.quotes_note(tx, [mail.subject])
+    return asks_note(given) or prints.quotes_note(tx, [mail.subject], whose(desk, person.key))
 
 
 def _scope(found: Intake) -> str:

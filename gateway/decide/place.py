@@ -11,7 +11,7 @@ from gateway.decide.disposition import Disposition
 from gateway.decide.inspect import Inspection
 from gateway.decide.post import Desk
 from gateway.following import Follower, followers
-from gateway.mail.address import Mailbox
+from gateway.mail.address import Mailbox, clean_name
 from gateway.mail.parse import Attachment, Mail
 from gateway.records.record import Record
 from gateway.store import followers as store_followers
@@ -25,6 +25,7 @@ from gateway.store.session import Transaction
 HELD_PAUSE_MS = 3_600_000
 SHUNTED = "put aside by a fault of the gateway itself; the mail is kept whole"
 CHALLENGE = "a machine asks for a confirmation that only a person can give"
+_FROM_MAX = 200  # characters
 SHOWN_MAX = 1_000  # characters of a held mail that its notice shows to those who decide
 
 
@@ -62,6 +63,11 @@ class Incoming:
         header = self.mail.header
         known = "\n".join(header.first(name) for name in ("from", "date", "subject"))
         return "none:" + hashlib.sha256(known.encode("utf-8", "replace")).hexdigest()
+
+    @property
+    def author_name(self) -> str:
+        """What the author is called; where From names nobody, or several, all that stands there."""
+        return self.identity.name if self.identity.email else clean_name(self.mail.header.first("from"), _FROM_MAX)
 
     @property
     def dated_id(self) -> str:
@@ -175,11 +181,10 @@ def keep_challenge(tx: Transaction, desk: Desk, incoming: Incoming, record: Reco
 
 
 def keep_aside(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, decided: Disposition) -> Settled:
-    """Hold a mail and tell the salesperson, bundled; automatic mail is held without a word."""
+    """Hold a mail and tell the salesperson, bundled."""
     record = where.record
-    if not incoming.automatic:
-        salesperson = desk.site.people.by_key.get(record.salesperson)
-        tell_held(tx, desk, incoming, decided.reason, record, [salesperson.key] if salesperson else [])
+    salesperson = desk.site.people.by_key.get(record.salesperson)
+    tell_held(tx, desk, incoming, decided.reason, record, [salesperson.key] if salesperson else [])
     return Settled("held", decided.cause, decided.reason, record.id)
 
 

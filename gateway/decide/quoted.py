@@ -9,6 +9,7 @@ from gateway.decide.post import Desk, Text
 from gateway.mail.attached import texts_in
 from gateway.store import messages, prints
 from gateway.store.arrivals import Settled
+from gateway.store.prints import Whose
 from gateway.store.session import Transaction
 
 REASON = "it quotes an internal note, and outsiders would read it"
@@ -24,15 +25,21 @@ def careful(
     we do not know, the salesperson is asked. `titles` are what commands write where everybody reads it, at any time.
     """
     decided = incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE
-    inside = incoming.identity.person is not None
-    titled = not decided and bool(titles) and prints.quotes_note(tx, titles, files=inside)
-    if decided or not (titled or _quotes_note(tx, said, inside=inside)):
+    person = incoming.identity.person
+    author, inside = whose(desk, person.key if person else ""), person is not None
+    titled = not decided and bool(titles) and prints.quotes_note(tx, titles, author, files=inside)
+    if decided or not (titled or _quotes_note(tx, said, author, inside=inside)):
         return said
     if not titled and not _outsiders_hear(desk, incoming, where):
         return replace(said, details=replace(said.details, inside="it quotes an internal note"))
-    asked = incoming.identity.person or desk.site.people.by_key.get(where.record.salesperson)
+    asked = person or desk.site.people.by_key.get(where.record.salesperson)
     tell_held(tx, desk, incoming, REASON, where.record, [asked.key] if asked else [])
     return Settled("held", QUOTES_NOTE, REASON, where.record.id)
+
+
+def whose(desk: Desk, who: str) -> Whose:
+    """Return what is known of a person, or of somebody outside (""), whose text is compared with notes."""
+    return Whose(who, lambda email: desk.site.people.person(email) is None)
 
 
 def _outsiders_hear(desk: Desk, incoming: Incoming, where: Place) -> bool:
@@ -44,7 +51,7 @@ def _outsiders_hear(desk: Desk, incoming: Incoming, where: Place) -> bool:
     return named or bool(where.record.customer.emails) or any(follower.outsider for follower in where.followers)
 
 
-def _quotes_note(tx: Transaction, said: Text, *, inside: bool) -> bool:
+def _quotes_note(tx: Transaction, said: Text, author: Whose, *, inside: bool) -> bool:
     """Whether a text, or what is attached to it, quotes a note, or is the mail of one, however short.
 
     What somebody `inside` writes is compared with the files of notes, too: an outsider may well quote a file of
@@ -53,5 +60,5 @@ def _quotes_note(tx: Transaction, said: Text, *, inside: bool) -> bool:
     mails: list[str] = []
     names = [each.name for each in said.attachments]
     texts = [*names, *(text for each in said.attachments for text in texts_in(each, mails))]
-    found = prints.quotes_note(tx, [said.text], files=inside) or prints.quotes_note(tx, texts)
+    found = prints.quotes_note(tx, [said.text], author, files=inside) or prints.quotes_note(tx, texts, author)
     return found or messages.any_note(tx, mails)

@@ -43,8 +43,11 @@ def to_reserved(tx: Transaction, desk: Desk, local: str, incoming: Incoming) -> 
     """
     if incoming.automatic and local == "gateway":
         return Settled("done", "automatic", incoming.automatic)
-    if local == "gateway" and incoming.identity.person is not None and incoming.identity.authenticated:
-        return _to_gateway(tx, desk, incoming, incoming.identity.person)
+    person, released = incoming.identity.person, incoming.recipient.released
+    if local == "gateway" and person is not None and (incoming.identity.authenticated or released):
+        return _to_gateway(tx, desk, incoming, person)
+    if released:
+        return Settled("done", "read", f"it was for the people with the right settings: {local}@")
     reason = f"it is for the people with the right settings: {local}@"
     tell_held(tx, desk, incoming, reason, None, [])
     return Settled("held", local, reason)
@@ -78,6 +81,7 @@ def _to_gateway(tx: Transaction, desk: Desk, incoming: Incoming, person: Person)
         chosen = (*chosen, *standing.wanted_again(tx, person, chosen))
         asked = [PREFS.name] if ticked and not chosen else asked
     refused = machine.why_not(incoming, "command", named=True) if given or chosen else None
+    refused = None if incoming.recipient.released else refused
     if refused is not None:
         tell_held(tx, desk, incoming, refused.reason, None, [])
         return Settled("held", refused.cause, refused.reason)

@@ -14,11 +14,12 @@ from gateway.decide.place import Incoming, find_place, tell_held
 from gateway.decide.post import Desk
 from gateway.decide.read import Read
 from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, Unnamed, route
-from gateway.mail.automatic import BY_SUBJECT, Automatic, read_automatic
+from gateway.mail.automatic import BY_SUBJECT, CALENDAR, Automatic, read_automatic
+from gateway.mail.quoting import split_reply
 from gateway.records.commands import SEND, UNFOLLOW
 from gateway.records.kinds import NOTE
 from gateway.store import arrivals, messages, records, suppressed
-from gateway.store.arrivals import ARCHIVE, FOLDER, Settled
+from gateway.store.arrivals import ARCHIVE, FOLDER, IMAP, Settled
 from gateway.store.session import Transaction
 from gateway.worker import now_ms
 
@@ -80,12 +81,15 @@ def _machines(tx: Transaction, read: Read, target: Target, automatic: Automatic 
 
     Words in its text alone take nobody's mail who is proved to have written it: people write of absence, and of mail
     that came back. It is posted, what others wrote to those inside alone; before it commands, our own people are
-    asked. So is what lists and servers mark of our own people. What is called an automatic answer in its subject, and
-    answers something, is one; no answer to an offer is, of which we ask.
+    asked. So is what lists and servers mark of our own people, and what anybody wrote into the answer of a
+    calendar. What is called an automatic answer in its subject, and answers something, is one; no answer to an
+    offer is, of which we ask.
     """
     if automatic is None:
         return "", ""
-    soft, person = automatic.worded or automatic.bulk, read.identity.person
+    person = read.identity.person
+    told = automatic.why == CALENDAR and bool(split_reply(read.mail.text).text.strip())
+    soft = automatic.worded or automatic.bulk or told
     if soft and isinstance(target, ToIntake):
         return automatic.why, automatic.why
     leaves = isinstance(target, ToRecord) and target.action == UNFOLLOW.name  # Gmail says that it wrote this itself
@@ -208,7 +212,7 @@ def is_own(desk: Desk, incoming: Incoming) -> bool:
 def _serve(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> Settled:
     match target:
         case ReturnPath(delivery):
-            return bounce.take(tx, desk, delivery, incoming)
+            return _to_return_path(tx, desk, incoming, delivery)
         case HeldAddress(action, held_id):
             return held.by_mail(tx, desk, incoming, action, held_id)
         case ToRecord(ref, action, reader):
@@ -227,13 +231,21 @@ def _serve(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> S
             return _lost(tx, desk, incoming, target)
 
 
+def _to_return_path(tx: Transaction, desk: Desk, incoming: Incoming, delivery: int) -> Settled:
+    """Settle a delivery by a report; what a person wrote there, and somebody released, is for the record's thread."""
+    record = bounce.record_of(tx, delivery) if incoming.recipient.released else None
+    if record is not None:
+        return _record(tx, desk, incoming, record.ref, "", None)
+    return bounce.take(tx, desk, delivery, incoming)
+
+
 def _lost(tx: Transaction, desk: Desk, incoming: Incoming, target: Unnamed | Nowhere) -> Settled:
     """Place a mail without an envelope: by what it answers, then by a reference in its subject, or hold it.
 
     The reference is a hint: it counts only where its author may write, and is proved.
     """
     if isinstance(target, Nowhere):
-        return _nowhere(tx, desk, incoming, "the address is not ours any more")
+        return _past(tx, desk, incoming)
     answered = records.load(tx, messages.records_answered(tx, incoming.refers_to)[:1])
     for record in answered.values():
         return _record(tx, desk, incoming, record.ref, "", None)
@@ -244,6 +256,24 @@ def _lost(tx: Transaction, desk: Desk, incoming: Incoming, target: Unnamed | Now
     reason = "it names no address of ours, and answers nothing that stands here"
     tell_held(tx, desk, incoming, reason, None, [])
     return Settled("held", "no envelope", reason)
+
+
+def _past(tx: Transaction, desk: Desk, incoming: Incoming) -> Settled:
+    """Hold what came, by a mailbox for all, to an address that is none any more; of a record's its salesperson is told.
+
+    By SMTP its author would have been told at once.
+    """
+    reason = "the address is not ours any more"
+    address = desk.addresses.parse(incoming.recipient.address)
+    name = address.local.partition("+")[0].partition("-")[0] if address is not None else ""
+    record = records.find(tx, name) if incoming.arrival.door == IMAP else None
+    if record is None:
+        return _nowhere(tx, desk, incoming, reason)
+    if incoming.recipient.released:
+        return _record(tx, desk, incoming, record.ref, "", None)
+    salesperson = desk.site.people.by_key.get(record.salesperson)
+    tell_held(tx, desk, incoming, reason, record, [salesperson.key] if salesperson else [])
+    return Settled("held", "unknown address", reason, record.id)
 
 
 def _nowhere(tx: Transaction, desk: Desk, incoming: Incoming, reason: str) -> Settled:

@@ -14,11 +14,13 @@ from gateway.decide.meant import Mistake, signed_only
 from gateway.decide.place import Incoming, Place, addressed, keep_aside, keep_challenge, means
 from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
+from gateway.decide.transcript import HIDDEN_NOTE
 from gateway.following import Follower, Grant
+from gateway.mail.attached import texts_in
 from gateway.mail.automatic import BY_SUBJECT
 from gateway.mail.automatic_words import FORWARDED
 from gateway.mail.quoting import Reply, bare, begins_quoted, split_reply, without_quotes
-from gateway.records.commands import ADD, HELP, UNFOLLOW, Given, asks_note, split_commands, titles
+from gateway.records.commands import ADD, HELP, UNFOLLOW, Given, asks_note, may_mean_note, split_commands, titles
 from gateway.records.commands import NOTE as NOTE_COMMAND
 from gateway.records.kinds import ASSIGNED, DEFAULT_SUBTYPES, DISCUSSION, NOTE, TEAM
 from gateway.records.record import Choice, Record
@@ -30,6 +32,14 @@ from gateway.store.session import Transaction
 MINUTE_MS = 60_000
 UNFOLLOWED = "nobody outside followed when it was written"
 LIKE_A_MACHINE = "it reads like a machine's answer"
+NOBODY_KNOWN = "nobody knows who wrote it"
+AT_NOTES = "it came to the address of notes"
+UNREADABLE = "its text cannot be read here, and may be meant for those inside"
+# What holds a text that only its own program reads: S/MIME, PGP, Outlook's own form, RTF.
+_SEALED = frozenset({
+    "application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp-encrypted", "application/ms-tnef",
+    "application/vnd.ms-tnef", "application/rtf", "text/rtf",
+})  # fmt: skip
 
 
 def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
@@ -45,9 +55,11 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         given, text = split_commands(reply.text)
     if incoming.automatic:  # it commands nothing; but what somebody calls a note is one, whatever else it looks like
         given, text = _notes(given, text) if asks_note(given) else ((), reply.text)
-    is_note = incoming.note or where.action == NOTE.name or asks_note(given)
+    inside = incoming.identity.person is not None
+    is_note = incoming.note or (inside and where.action == NOTE.name) or asks_note(given)
     free = bool(given) and all(each.command in (UNFOLLOW, HELP) for each in given)  # of whatever right
-    wish: Wish = "note" if is_note else "unfollow" if free else "command" if given else "discussion"
+    at_notes = where.action == NOTE.name and not incoming.recipient.released
+    wish: Wish = "note" if is_note or at_notes else "unfollow" if free else "command" if given else "discussion"
     decided = _decide(tx, desk, incoming, where, wish)
     commands = any(each.command is not NOTE_COMMAND for each in given)
     if decided.name == "accept" and commands and not incoming.recipient.released:
@@ -58,11 +70,12 @@ def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         decided = decided if incoming.recipient.released else hold("not a person", "an outsider's mail is never a note")
     if decided.name != "accept":
         return keep_aside(tx, desk, incoming, where, decided)
-    shown = text if own and not (is_note or incoming.automatic) else ""
-    if (mistake := command.mistake(desk, where, given, shown)) is not None:
+    hidden = own and not (is_note or incoming.automatic)  # a note, or a command, where nobody looks for it
+    if (mistake := _mistake(desk, incoming, where, given, text if hidden else None)) is not None:
         return command.refuse(tx, desk, incoming, where, mistake, given, text)
     said = _said(desk, incoming, where, given, text, reply.quoted, is_note=is_note)
-    if asks_note(given) and not (said.text.strip() or said.attachments):
+    asked_note = asks_note(given) or (own and is_note and not given and not incoming.automatic)
+    if asked_note and not (said.text.strip() or said.attachments):
         return command.refuse(tx, desk, incoming, where, command.EMPTY_NOTE, given, "")
     checked = careful(tx, desk, incoming, where, Text() if is_note else said, titles(given))
     checked = said if is_note and isinstance(checked, Text) else checked
@@ -154,7 +167,12 @@ def _said(
     if incoming.arrival.door == FOLDER:
         text = _introduced(incoming, text)
     whose = incoming.identity.person is None or incoming.doubtful.startswith(BY_SUBJECT)
-    inside = LIKE_A_MACHINE if incoming.doubtful and whose else ""
+    reasons = (
+        (incoming.doubtful and whose, LIKE_A_MACHINE),
+        (not incoming.identity.email, NOBODY_KNOWN),
+        (where.action == NOTE.name and not is_note, AT_NOTES),
+    )
+    inside = next((reason for holds, reason in reasons if holds), "")
     details = Details(defects=incoming.mail.defects, withheld=incoming.withheld, inside=inside)
     return Text(text, desk.addresses.untagged(quoted), attachments=incoming.attachments, details=details)
 
@@ -213,7 +231,9 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
         decided = authorise(asked)
     if decided.name == "accept" and not released:
         decided = machine.why_not(incoming, wish, named=means(desk, incoming, where.record)) or decided
-    if decided.name == "accept" and where.action == "note" and where.role != "person":
+    if decided.name == "accept" and wish == "discussion" and not released and _is_unreadable(incoming):
+        decided = hold("unreadable", UNREADABLE)
+    if decided.name == "accept" and where.action == NOTE.name and where.role != "person" and not released:
         decided = hold("not a person", "an outsider's mail is never a note")
     sure = released or (identity.person is not None and identity.authenticated)
     if decided.name == "accept" and not sure:
@@ -222,6 +242,27 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
         if messages.count_since(tx, where.record.id, identity.email, since) >= loop.messages:
             return hold("loop", f"more than {loop.messages} mails in {loop.minutes} minutes from one author")
     return decided
+
+
+def _is_unreadable(incoming: Incoming) -> bool:
+    """Whether one of our own people says what we cannot read: a command, or a note, may stand in it."""
+    mail = incoming.mail
+    sealed = any(each.media_type in _SEALED for each in mail.attachments)
+    return incoming.identity.person is not None and sealed and not mail.text.strip()
+
+
+def _mistake(
+    desk: Desk, incoming: Incoming, where: Place, given: Sequence[Given], text: str | None
+) -> Mistake | None:  # fmt: skip
+    """Return what of a mail is a mistake: also `/note` in its subject, or in a text that came as a file alone.
+
+    `text` is None where nothing stands in the wrong place.
+    """
+    if text is not None:
+        files = [] if text.strip() else [said for each in incoming.attachments for said in texts_in(each, [])]
+        if any(may_mean_note(said) for said in (incoming.mail.subject, *files)):
+            return HIDDEN_NOTE
+    return command.mistake(desk, where, given, text or "")
 
 
 def _post(
@@ -250,7 +291,7 @@ def _post(
         desk,
         where.record,
         NOTE if is_note else DISCUSSION,
-        Author(person.key if person else "", identity.name or where.customer_name(identity), identity.email),
+        Author(person.key if person else "", incoming.author_name or where.customer_name(identity), identity.email),
         replace(
             said,
             subject=desk.addresses.untagged(mail.subject),

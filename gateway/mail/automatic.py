@@ -21,6 +21,7 @@ from gateway.mail.quoting import split_reply, without_quotes
 Kind = words.Kind
 
 EXAMINED = 4 * 1024  # characters of the text that are looked at
+CALENDAR = "a calendar's answer"
 BY_SUBJECT = "subject: "  # what the reason begins with where the subject says so
 _SENTENCE_MAX, _SENTENCES_MAX = 300, 60
 _VALUE_MAX = 1_000  # characters of a field that are looked at
@@ -184,7 +185,7 @@ def _by_shape(mail: Mail, said: _Said) -> Automatic | None:
         return Automatic(_kind_of_report("", mail.report), "a report inside")
     for part in mail.attachments:
         if part.media_type in _CALENDAR and _CALENDAR_ANSWER.search(part.content[:EXAMINED]) and not said.answer:
-            return Automatic("calendar", "a calendar's answer")
+            return Automatic("calendar", CALENDAR)
     return None
 
 

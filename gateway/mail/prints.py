@@ -10,6 +10,7 @@ found again is only a hint: `quotes` then compares the texts themselves.
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 QUOTED_MIN = 40  # characters of the original, blanks and punctuation among them
 PIECE = 12  # letters and digits of a piece
@@ -40,6 +41,23 @@ def quotes_any(text: str, originals: Iterable[str], least: int = QUOTED_MIN) -> 
     """Whether `text` quotes one of `originals` so."""
     inside, _ = _reduced(text)
     return any(_quotes(inside, *_reduced(original), least) for original in originals)
+
+
+def without(original: str, others: Iterable[str], least: int = QUOTED_MIN) -> str:
+    """Return `original` without the passages of `least` characters or more that stand in one of `others`, too."""
+    letters, places = _reduced(original)
+    taken: set[int] = set()
+    for other in others:
+        inside, _ = _reduced(other)
+        pieces = {inside[at : at + PIECE] for at in range(len(inside) - PIECE + 1)}
+        common = [letters[at : at + PIECE] in pieces for at in range(len(letters) - PIECE + 1)]
+        for is_common, run in groupby(range(len(common)), key=common.__getitem__):
+            if is_common:
+                start, *rest = run
+                end = (rest[-1] if rest else start) + PIECE - 1
+                if places[end] - places[start] + 1 >= least:
+                    taken.update(range(places[start], places[end] + 1))
+    return "".join(char for place, char in enumerate(original) if place not in taken) if taken else original
 
 
 def _quotes(inside: str, letters: str, places: Sequence[int], least: int) -> bool:

@@ -1,6 +1,8 @@
 """What notes say, and the files attached to them, as prints: which a text may quote, in whatever thread they stand."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import sqlalchemy as sa
@@ -10,8 +12,9 @@ from gateway.mail.attached import texts_in
 from gateway.mail.parse import Attachment
 from gateway.store import messages
 from gateway.store.content import insert_new, load
+from gateway.store.messages import Message
 from gateway.store.session import Transaction
-from gateway.store.tables import message, note_print
+from gateway.store.tables import note_print
 
 _ASKED = 500  # prints that are asked for at once
 _FOUND_MAX = 50  # notes that are compared
@@ -23,7 +26,16 @@ _FIND = (
     .where(note_print.c.piece.in_(sa.bindparam("pieces", expanding=True)))
     .limit(_FOUND_MAX)
 )
-_TEXTS = sa.select(message.c.text).where(message.c.id.in_(sa.bindparam("ids", expanding=True)))
+_BLANK_LINE = re.compile(r"\n\s*\n")
+_SIGNED_MAX = 1_500  # characters at the end of a text that may be its author's signature
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose text is compared with notes: a person's key, or "". `is_outside` says of an address whether it is."""
+
+    who: str
+    is_outside: Callable[[str], bool]
 
 
 def keep(tx: Transaction, message_id: int, text: str, attached: Sequence[Attachment] = ()) -> None:
@@ -36,8 +48,12 @@ def keep(tx: Transaction, message_id: int, text: str, attached: Sequence[Attachm
         insert_new(tx, note_print, [{"piece": piece, "message_id": message_id} for piece in pieces])
 
 
-def quotes_note(tx: Transaction, texts: Iterable[str], *, files: bool = False) -> bool:
-    """Whether one of `texts` holds 40 characters or more of a note, or of the `files` attached to one, in one run."""
+def quotes_note(tx: Transaction, texts: Iterable[str], author: Whose, *, files: bool = False) -> bool:
+    """Whether one of `texts` holds 40 characters or more of a note, or of the `files` attached to one, in one run.
+
+    What somebody outside wrote, or read already, in the thread of the note is no secret of it; nor is what stands
+    below every mail of its author, or of who writes now.
+    """
     if tx.execute(_ANY).first() is None:
         return False
     for text in texts:
@@ -45,15 +61,30 @@ def quotes_note(tx: Transaction, texts: Iterable[str], *, files: bool = False) -
         for pieces in _batches(prints.every_print(text)):
             ids.update(tx.execute(_FIND, {"pieces": pieces}).scalars())
         if ids and prints.quotes_any(text, _originals(tx, ids, files=files)):
-            return True
+            notes = messages.load(tx, ids)
+            public = list(_public(tx, notes, author))
+            secret = (prints.without(each, public) for each in _originals(tx, ids, files=files))
+            if prints.quotes_any(text, secret):
+                return True
     return False
 
 
 def _originals(tx: Transaction, ids: Collection[int], *, files: bool) -> Iterator[str]:
-    yield from tx.execute(_TEXTS, {"ids": list(ids)}).scalars()
+    yield from (each.text for each in messages.load(tx, ids))
     kept = [each for found in messages.attachments(tx, ids).values() for each in found] if files else []
     for each in kept:
         yield from _said([Attachment(each.name, each.media_type, load(tx, each.digest))])
+
+
+def _public(tx: Transaction, notes: Sequence[Message], author: Whose) -> Iterator[str]:
+    """Give what of messages is no secret of these notes: in their threads all, elsewhere what may be a signature."""
+    threads = {each.record_id for each in notes}
+    whos = {author.who, *(each.author.who for each in notes)} - {""}
+    for each in messages.read_outside(tx, threads, whos, author.is_outside):
+        if each.record_id in threads:
+            yield each.text
+        else:
+            yield _BLANK_LINE.split(each.text, 1)[-1][-_SIGNED_MAX:] if _BLANK_LINE.search(each.text) else ""
 
 
 def _said(attached: Iterable[Attachment]) -> Iterator[str]:

@@ -37,7 +37,7 @@ stranger  discussion   s   s     s     s   s     s     yes yes   yes   yes yes  
 stranger  note         p   p     p     p   p     p     p   p     p     p   p     p
 stranger  command      p   p     p     p   p     p     p   p     p     p   p     p
 stranger  unfollow     s   s     s     s   s     s     yes yes   yes   yes yes   yes
-unknown   discussion   u   u     u     u   u     u     u   u     u     u   u     u
+unknown   discussion   u   u     u     u   u     u     yes yes   yes   yes yes   yes
 unknown   note         u   u     u     u   u     u     u   u     u     u   u     u
 unknown   command      u   u     u     u   u     u     u   u     u     u   u     u
 unknown   unfollow     u   u     u     u   u     u     u   u     u     u   u     u
@@ -110,10 +110,9 @@ def test_who_may_create_a_record_by_mail(row):
 
 @pytest.mark.parametrize("senders", get_args(Senders))
 @pytest.mark.parametrize("role", get_args(Role))
-def test_what_a_person_released_creates_a_record_if_it_has_an_author(senders, role):
+def test_what_a_person_released_creates_a_record_whoever_wrote_it(senders, role):
     for authenticated in (True, False):
-        decided = authorise_intake(senders, role, authenticated=authenticated, released=True)
-        assert decided.name == ("hold" if role == "unknown" else "accept")
+        assert authorise_intake(senders, role, authenticated=authenticated, released=True).name == "accept"
 
 
 # A team's own thread: role, sure, unsure, and released whether sure or not.
@@ -122,7 +121,7 @@ person    yes  -  yes
 follower  s    s  yes
 customer  s    s  yes
 stranger  s    s  yes
-unknown   u    u  u
+unknown   u    u  yes
 """
 
 
