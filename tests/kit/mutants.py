@@ -35,6 +35,7 @@ class Mutant:
     tests: tuple[str, ...] = ()
 
 
+FIFTH = "tests/decide/test_fifth_look.py"
 STAY, ROWS, RECEIVE, HELD = (
     f"tests/decide/test_{name}.py" for name in ("notes_stay", "authority_rows", "receive", "held_by_mail")
 )
@@ -54,7 +55,7 @@ MUTANTS = (
     Mutant("gateway/notify/recipients.py", "(said.automatic, f", "(False, f", "automatic mail is passed on to nobody", (CHOSEN,)),
     Mutant("gateway/notify/recipients.py", "            any(each in message.addressed for each in follower.emails),", "            False,", "who stands in To or Cc gets no second copy", (CHOSEN,)),
     # ---- what a mail becomes
-    Mutant("gateway/decide/thread.py", "    is_note = incoming.note or where", "    is_note = where", "the answer to a note is a note", (STAY,)),
+    Mutant("gateway/decide/thread.py", "    is_note = incoming.note or (inside", "    is_note = (inside", "the answer to a note is a note", (STAY,)),
     Mutant("gateway/decide/thread.py", "    checked = said if is_note and isinstance(checked, Text) else checked", "    checked = said", "a text that quotes a note is asked about", (STAY,)),
     Mutant("gateway/decide/thread.py", '    text = desk.addresses.untagged("\\n".join([*command.note_words(given), text]).strip("\\n"))', '    text = "\\n".join([*command.note_words(given), text]).strip("\\n")', "no reader's tag stands in a text", (RECEIVE,)),
     Mutant("gateway/decide/thread.py", "    adds = not (is_note or incoming.automatic or quiet)", "    adds = not (incoming.automatic or quiet)", "a note's Cc makes nobody a follower", (STAY,)),
@@ -78,14 +79,18 @@ MUTANTS = (
     Mutant("gateway/decide/authorise.py", "    if q.role not in _INSIDE:", "    if False:", "strangers are held", (ALLOWED,)),
     Mutant("gateway/decide/authorise.py", '    if sure or (q.tag == "own" and', '    if sure or (q.tag != "none" and', "only one's own tag stands in for proof", (ALLOWED,)),
     Mutant("gateway/decide/authorise.py", '    if authenticated or (senders == "everyone" and role != "person"):', "    if True:", "an intake asks for proof", (ALLOWED,)),
-    Mutant("gateway/decide/authorise.py", '    if role != "person" and not released:', "    if False:", "a team's thread is for people", (ALLOWED,)),
+    Mutant("gateway/decide/authorise.py", '    if role != "person":', "    if False:", "a team's thread is for people", (ALLOWED,)),
     Mutant("gateway/decide/authenticate.py", "[each for each in passed if each.domain == domain or is_above(each.domain)]", "passed", "what is proved must speak for the From", ("tests/decide/test_proof.py", IDENTITY)),
     Mutant("gateway/decide/authenticate.py", "    if author is not None and author.key == arrival.auth_who:", "    if author is not None:", "a login proves its own person only", ("tests/decide/test_proof.py", IDENTITY)),
     Mutant("gateway/decide/authenticate.py", "if leaves_out(mail.header, domains, name))", "if False)", "a field that no signature covers names no record", ("tests/decide/test_proof.py",)),
     Mutant("gateway/decide/held.py", "    if person is None or not identity.authenticated:", "    if person is None:", "who decides about held mail has proved who they are", (HELD,)),
     Mutant("gateway/decide/held.py", "    if not may_decide(tx, person, found):", "    if False:", "who decides about held mail has the right", (HELD,)),
     Mutant("gateway/decide/quoted.py", "return found or messages.any_note(tx, mails)", "return found", "the mail of a short note is seen", (STAY,)),
-    Mutant("gateway/decide/intake.py", "    if incoming.note or (", "    if (", "an answer to a note creates nothing", (STAY,)),
+    Mutant("gateway/decide/intake.py", "    if incoming.note or person is None:\n        return incoming.note", "    if person is None:\n        return False", "an answer to a note creates nothing", (STAY,)),
+    Mutant("gateway/store/messages.py", "        if got_outside or each.author.outsider or", "        if True or", "what those inside alone discussed stays a secret of a note", (FIFTH,)),
+    Mutant("gateway/store/prints.py", "            if prints.quotes_any(text, secret):", "            if False:", "what is secret of a note is asked about though a signature is none", (FIFTH,)),
+    Mutant("gateway/decide/thread.py", "and sealed and not mail.text.strip()", "and False", "what cannot be read goes to nobody outside before somebody looked", (FIFTH,)),
+    Mutant("gateway/decide/thread.py", "        (where.action == NOTE.name and not is_note, AT_NOTES),\n", "", "what came to the address of notes stays inside", (FIFTH,)),
     Mutant("gateway/decide/intake.py", "asks_note(given) or prints", "prints", "what is written as a note creates nothing", (STAY,)),
     Mutant("gateway/decide/intake.py", "    if identity.authenticated:\n        subject =", "    if True:\n        subject =", "nobody unproved is answered with a refusal", (BACK,)),
     Mutant("gateway/decide/transcript.py", "    if identity.person is not None and identity.authenticated and not incoming.automatic:\n        told = ", "    if identity.person is not None:\n        told = ", "nobody unproved, and no machine, gets a transcript", (BACK,)),
