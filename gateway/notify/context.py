@@ -101,10 +101,14 @@ def audience(site: Site, told: Told, heard: Heard) -> Audience:
     )
 
 
+def is_open_offer(subtype: str, record: Record) -> bool:
+    """Whether a record is an offer that is being sent, or waits for its answer."""
+    return record.kind == QUOTATION.name and (subtype == SENT[QUOTATION.name] or record.state == "sent")
+
+
 def _is_offered(told: Told, email: str) -> bool:
-    """Whether a reader is the customer of an offer that is being sent, or waits for their answer."""
-    asked = told.message.subtype == SENT[QUOTATION.name] or told.record.state == "sent"
-    return asked and told.record.kind == QUOTATION.name and told.record.customer.owns(email)
+    """Whether a reader is the customer of an open offer."""
+    return is_open_offer(told.message.subtype, told.record) and told.record.customer.owns(email)
 
 
 def build(

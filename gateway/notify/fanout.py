@@ -152,7 +152,7 @@ class FanOut:
 
     def _offers(self, message: Message, record: Record) -> int:
         """Return how often a quotation had been sent when a message was posted: which offer its buttons answer."""
-        if record.kind != QUOTATION.name:
+        if not context.is_open_offer(message.subtype, record):
             return 0
         with self._store.read() as tx:
             sent = messages.of_subtype(tx, record.id, SENT[QUOTATION.name])
