@@ -41,6 +41,7 @@ class Follower:
     """Somebody who follows a record, with everything they were given and what they gave up.
 
     `taken_off` is what a group they belong to was taken off: it beats what others gave them, not what they chose.
+    `standing` is what they gave up for the records of a team, each with the team as they said it.
     """
 
     who: str
@@ -51,6 +52,7 @@ class Follower:
     grants: tuple[Grant, ...]
     without: tuple[str, ...] = ()
     taken_off: tuple[str, ...] = ()
+    standing: tuple[tuple[str, str], ...] = ()
 
     @property
     def follows(self) -> bool:
@@ -83,7 +85,8 @@ class Follower:
         given = self._granted(subtype)
         if not given:
             given_up = exactest((*self.without, *self.taken_off), subtype)
-            return f"unfollowed {given_up}" if given_up else f"follows, but not {subtype}"
+            place = dict(self.standing).get(given_up, "")
+            return f"unfollowed {given_up} {place}".strip() if given_up else f"follows, but not {subtype}"
         fitting = [grant for grant in given if grant.when.failing(record.fields) is None]
         if not fitting:
             clause = given[0].when.failing(record.fields)
@@ -120,10 +123,10 @@ def followers(record: Record, choices: Iterable[Choice], people: People, rules: 
             continue
         subtypes, without = (choice.subtypes, choice.without) if choice.team is None else _left(choice, given)
         for who in _expand(choice.who, rules):
+            detail = f"team:{choice.team or '*'}" if choice.team is not None else ""
             if subtypes:
-                detail = f"team:{choice.team or '*'}" if choice.team is not None else ""
                 table.give(who, subtypes, Reason(choice.how, detail), chosen=who == choice.who)
-            table.take(who, without, themselves=who == choice.who)
+            table.take(who, without, detail, themselves=who == choice.who)
     return table.result()
 
 
@@ -177,6 +180,7 @@ class _Table:
         self._people = people
         self._grants: dict[str, list[Grant]] = {}
         self._without: dict[tuple[str, bool], list[str]] = {}
+        self._standing: dict[str, list[tuple[str, str]]] = {}
 
     def give(
         self,
@@ -195,9 +199,10 @@ class _Table:
         way: Delivery = delivery or (person.delivery if person else "mail")
         self._grants.setdefault(key, []).append(Grant(subtypes, reason, way, when, chosen))
 
-    def take(self, who: str, subtypes: tuple[str, ...], *, themselves: bool) -> None:
+    def take(self, who: str, subtypes: tuple[str, ...], detail: str, *, themselves: bool) -> None:
         if subtypes and (key := self._key(who)):
             self._without.setdefault((key, themselves), []).extend(subtypes)
+            self._standing.setdefault(key, []).extend((each, detail) for each in subtypes if detail)
 
     def _key(self, who: str) -> str:
         """Return a person's key, `customer`, or an outside address; "" for nobody we know."""
@@ -221,7 +226,8 @@ class _Table:
             without = tuple(self._without.get((key, True), ()))
             if key in self._people.by_key:
                 taken_off = tuple(self._without.get((key, False), ()))
-                yield replace(insider(self._people.by_key[key], tuple(grants), without), taken_off=taken_off)
+                found = insider(self._people.by_key[key], tuple(grants), without)
+                yield replace(found, taken_off=taken_off, standing=tuple(self._standing.get(key, ())))
             elif key == CUSTOMER:
                 yield customer(self.record, tuple(grants), without)
             else:

@@ -140,6 +140,8 @@ def test_a_person_who_does_not_follow_is_told_why_not():
     assert why_not("a", message(), follow=()) == "does not follow this record"
     assert why_not("a", message(), follow=(FollowRule(3, (), "a", ("note",)),)) == "follows, but not discussion"
     assert why_not("a", message(), [Choice("a", (), ("disc*",))]) == "unfollowed disc*"
+    standing = [Choice("a", (), ("disc*",), team="sales")]
+    assert why_not("a", message(), standing) == "unfollowed disc* team:sales"
 
 
 def test_a_reader_is_known_by_what_they_are():
