@@ -107,9 +107,9 @@ def _doubt(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> tup
         return None
     # What went as a PDF alone has no terms that can be compared: a newer one says others, perhaps.
     newer = not sent.details.terms and sale.latest_pdf(tx, record, sent.id)
-    answered = _answered(tx, incoming, where, sent)
-    changed = any(each.details.terms not in ("", record.terms) for each in (sent, *answered))
-    return ("changed", CHANGED) if newer or changed else None
+    older = [each for each in _answered(tx, incoming, where, sent) if each.id != sent.id]
+    other = any(not each.details.terms or each.details.terms != record.terms for each in older)
+    return ("changed", CHANGED) if newer or other or sent.details.terms not in ("", record.terms) else None
 
 
 def _answered(tx: Transaction, incoming: Incoming, where: Place, newest: Message) -> Sequence[Message]:

@@ -10,7 +10,7 @@ from gateway.decide import held as held_by_hand
 from gateway.people import FILE as PEOPLE
 from gateway.store import tables
 from gateway.worker import now_ms
-from tests.decide.test_selling import record, told
+from tests.decide.test_selling import pdf_mail, record, told
 from tests.kit.house import CUSTOMER, INSIDE, NOBODY, OUTSIDE, D
 
 A, B, CHIA, CHENG, WANG = "a@example.com", "b@example.com", "chia@example.com", "cheng@example.com", "wang@acme.example"
@@ -280,6 +280,20 @@ def test_a_yes_to_an_offer_that_a_later_one_changed_asks_the_salesperson(made, h
     again = mail(WANG, "Accept the offer S00001 (2)", "Accept the offer", number="two", to=to)
     assert made.take(again, to, peer=CUSTOMER, return_path=WANG) == ("posted", "")
     assert record(made).state == "confirmed"
+
+
+def test_an_old_yes_to_an_offer_that_was_a_file_alone_asks_too(make):
+    house = make("bare")
+    house.announce(
+        "quotation.created", title="bare", salesperson="a", actor="a", team="sales", customer={"email": WANG}
+    )
+    for number in ("one", "two"):
+        content = pdf_mail(f"s00002@{D}", "/send", f"{number}.pdf", number)
+        assert house.take(content, f"s00002@{D}", peer=INSIDE, return_path=A) == ("posted", "")
+        house.sent()
+    to = house.tagged("S00002", WANG, "accept")
+    content = mail(WANG, "Accept the offer S00002", "Accept the offer", to=to)
+    assert house.take(content, to, peer=CUSTOMER, return_path=WANG) == ("held", "changed")
 
 
 def test_what_a_button_wrote_is_not_the_customer_s(offered):
