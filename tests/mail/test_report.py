@@ -223,6 +223,7 @@ def test_fields_in_the_text_and_in_a_structure_that_cannot_be_read_are_fields():
         ("550 邮件大小超过限制", "size"),
         ("450 系統忙碌，請稍後再試", "temporary"),
         ("550 5.1.1 <x@acme.tw>: Recipient address rejected: User unknown in virtual mailbox table", "address"),
+        ("554 RCPT (wang@corp.example) dosn't exist", "address"),
         (
             "550 5.1.1 <x@acme.tw>: Recipient address rejected: User unknown in local recipient table (in reply to RCPT TO command)",
             "address",
