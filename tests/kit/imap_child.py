@@ -49,7 +49,7 @@ async def in_parts(box: Mailbox) -> list[bytes]:
     """Fetch all mails one by one, in parts."""
     await box.select("INBOX")
     uids = sorted({each.uid for each in await box.listed("1:*", "UID")})
-    return [b"".join([part async for part in box.octets(uid, 64 * 1024 * 1024)]) for uid in uids]
+    return [b"".join([part async for part in box.octets(uid, 0, 64 * 1024 * 1024)]) for uid in uids]
 
 
 Fetch = Callable[[Mailbox], Any]
