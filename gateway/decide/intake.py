@@ -47,7 +47,8 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     identity, mail, released = incoming.identity, incoming.mail, incoming.recipient.released
     if incoming.automatic and not released:
         reason = f"automatic mail creates nothing: {incoming.automatic}"
-        tell_held(tx, desk, incoming, reason, None, [])
+        if incoming.doubtful or incoming.tells:
+            tell_held(tx, desk, incoming, reason, None, [])
         return Settled("held", "automatic", reason)
     file = desk.site.people.party(identity.email)
     role: Role = (

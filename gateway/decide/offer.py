@@ -38,6 +38,7 @@ CHANGED = (
     "the quotation was changed since it was sent; let the customer's yes through if it is meant for what it says now"
 )
 _EVENTS = {ACCEPT: "quotation.confirmed", "decline": "quotation.cancelled"}
+CLOCK_MS = 60_000  # by how much a customer's clock may be slow, before their yes seems older than the newest offer
 _OPEN = ("draft", "sent")
 
 
@@ -120,11 +121,11 @@ def _answered(tx: Transaction, incoming: Incoming, where: Place, newest: Message
     sent = messages.of_subtype(tx, where.record.id, SENT[QUOTATION.name])
     if where.parent is not None and where.parent.subtype == newest.subtype:
         return [where.parent]
-    button = re.search(rf"{re.escape(where.record.ref)}(?: \((\d{{1,4}})\))?\s*$", incoming.mail.subject, re.IGNORECASE)
-    if button is not None and len(sent) > 1:
-        return sent[int(button[1] or 1) - 1 :][:1]
-    written = incoming.mail.date
-    return [each for each in sent if written is not None and written < newest.at and each.at <= written][-1:]
+    button = re.search(rf"{re.escape(where.record.ref)} \((\d{{1,4}})\)\s*$", incoming.mail.subject, re.IGNORECASE)
+    if button is not None and int(button[1]):
+        return sent[int(button[1]) - 1 :][:1]
+    written = newest.at if incoming.mail.date is None else incoming.mail.date + CLOCK_MS
+    return [each for each in sent if written < newest.at and each.at <= written][-1:]
 
 
 def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:

@@ -43,6 +43,7 @@ class Incoming:
     inspection: Inspection = Inspection()
     doubtful: str = ""  # why it reads like a machine's, though its author is proved
     challenge: bool = False  # a machine asks for a confirmation that only a person can give
+    tells: bool = False  # a machine, but none that answers: a form, or a list, which may bring an enquiry
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -181,10 +182,11 @@ def keep_challenge(tx: Transaction, desk: Desk, incoming: Incoming, record: Reco
 
 
 def keep_aside(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, decided: Disposition) -> Settled:
-    """Hold a mail and tell the salesperson, bundled."""
+    """Hold a mail and tell the salesperson, bundled; what a machine answers is held without a word."""
     record = where.record
-    salesperson = desk.site.people.by_key.get(record.salesperson)
-    tell_held(tx, desk, incoming, decided.reason, record, [salesperson.key] if salesperson else [])
+    if not incoming.automatic or incoming.tells:
+        salesperson = desk.site.people.by_key.get(record.salesperson)
+        tell_held(tx, desk, incoming, decided.reason, record, [salesperson.key] if salesperson else [])
     return Settled("held", decided.cause, decided.reason, record.id)
 
 

@@ -56,6 +56,7 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
             incoming = Incoming(
                 read.arrival, recipient, read.mail, read.identity, why, now, note, read.inspection, doubtful,
                 challenge=bool(why) and automatic is not None and automatic.kind == "challenge",
+                tells=automatic is not None and automatic.kind in ("notification", "list"),
             )  # fmt: skip
             outcome = _turned_away(tx, desk, incoming, target) or _serve(tx, desk, incoming, target)
             served.add(name)

@@ -80,7 +80,10 @@ _BY_STATUS: dict[str, Cause] = {
     **dict.fromkeys(("1.7", "1.8"), "blocked"),
     **dict.fromkeys(("2.3", "3.4"), "size"),
 }
-_BOX = r"(user|recipient|rcpt|mail ?box|account|(?<!ip )address|alias|inbox|person|addressee|userid)s?( (id|name|address))?"
+_BOX = (
+    r"(user|recipient|rcpt|mail ?box|account|(?<!ip )address|alias|inbox|person|addressee|userid)s?"
+    r"( (id|name|address))?"
+)
 _WHO = rf"({_BOX}|domain|host|e-?mail)"
 _WER = r"(收件|收信|用[户戶]|使用者|[帳账帐][號号户戶]|[邮郵信]箱|地址|域名|[網网]域|[对對]方)"
 _NOBODY = _any(rf"user ?unknown|(unknown|no such) (user|recipient|mailbox)|{_BOX}.{{0,40}}not (exist|found)")
@@ -110,7 +113,7 @@ _LATER = _any(
 )
 _ADDRESS = _any(
     rf"(unknown|no ?such|invalid|bad|illegal|non-?exist\w+) ([a-z-]+ ){{0,2}}{_WHO}|user ?unknown|no ?such ?user",
-    rf"{_WHO}.{{0,60}}\b((do|does|dos|did)(n't| ?not)|not) exist|not a valid|not listed in|recip(ient)?notfound|null ?mx",
+    rf"{_WHO}.{{0,60}}\b(d(o|oe?s|id)(n't| ?not)|not) exist|not a valid|not listed in|recip(ient)?notfound|null ?mx",
     rf"{_WHO}.{{0,40}}\b(not|n't|cannot) (be )?(found|known|valid|listed|recogni|our)|{_WHO} (is )?unknown|nxdomain",
     rf"{_BOX}.{{0,30}}\b(unknown|invalid|disabled|inactive|unavailable|deactivated|suspended|closed|expired|no longer)",
     rf"{_BOX}.{{0,30}}(discontinued|not (active|local|available))|(by|of) th(at|is) name|n't have an? .{{0,30}}account",

@@ -47,7 +47,7 @@ def for_insiders(
 
 
 def for_customer(
-    addresses: Addresses, record: Record, tag: int, words: Callable[[str], str], offers: int = 1
+    addresses: Addresses, record: Record, tag: int, words: Callable[[str], str], offers: int
 ) -> list[Value]:  # fmt: skip
     """Return a customer's yes and no to a quotation: addresses that hold their tag.
 
@@ -55,7 +55,7 @@ def for_customer(
     """
     if record.kind != "quotation" or record.state not in commands.SEND.states:
         return []
-    more = f" ({offers})" if offers > 1 else ""
+    more = f" ({offers})" if offers else ""
     return [_button(addresses, record, name, words(LABELS[name]), tag=tag, more=more) for name in OFFERS]
 
 

@@ -95,8 +95,8 @@ def test_S03_an_edit_that_comes_while_the_files_are_read_is_not_overlooked(tmp_p
     site = load(folder / "gateway.yaml")
     reads = site_module._load_in_force
 
-    def edited_meanwhile(of: Path):
-        found = reads(of)
+    def edited_meanwhile(of: Path, domain: str):
+        found = reads(of, domain)
         with (folder / "people.yaml").open("a", encoding="utf-8") as file:
             file.write(SOMEBODY)
         return found

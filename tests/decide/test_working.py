@@ -143,7 +143,7 @@ def test_what_was_not_told_yet_is_told_to_nobody(made):
     ("text", "since", "says"),
     [
         ("/send", "", "已有信件寄給外部人員"), ("/set amount 5", "/set amount 6", "之後有人又改過了"),
-        ("/note secret", "", "無法復原 /note"), ("/show", "", "沒有可以復原的操作"),
+        ("/note secret", "", "無法復原 /備註"), ("/show", "", "沒有可以復原的操作"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_taken_back_is_said(made, text, since, says):
