@@ -17,10 +17,10 @@ A, B, CHIA, CHENG, WANG = "a@example.com", "b@example.com", "chia@example.com", 
 S, L, I = f"s00001@{D}", f"l00001@{D}", f"i00001@{D}"  # noqa: E741 (as references begin)
 
 
-def mail(who, subject, text, head="", number="n", to=S, kind="text/plain"):
+def mail(who, subject, text, head="", number="n", to=S, kind="text/plain; charset=utf-8"):
     return (
         f"From: {who}\r\nTo: {to}\r\nSubject: {subject}\r\nMessage-ID: <{number}@x>\r\n{head}MIME-Version: 1.0\r\n"
-        f"Content-Type: {kind}; charset=utf-8\r\n\r\n{text}\r\n"
+        f"Content-Type: {kind}\r\n\r\n{text}\r\n"
     ).encode()
 
 
@@ -65,16 +65,22 @@ def test_a_signature_below_a_note_is_no_secret(made):
         (A, "Dear Mr Wang, the chairs can be delivered in May."), (A, f"/note\n{SECRET}"),
         (A, "Dear Mr Wang, I called but could not reach you."),
     )):  # fmt: skip
-        content = mail(who, "Re: [S00001] chairs", html(f"{text}\n\n{SIGNATURE}"), number=number, kind="text/html")
+        content = mail(
+            who, "Re: [S00001] chairs", html(f"{text}\n\n{SIGNATURE}"), number=number, kind="text/html; charset=utf-8"
+        )
         assert made.take(content, S, peer=INSIDE, return_path=who) == ("posted", "")
         made.sent()
     other = made.quotation(title="desks")
     made.follow(other, WANG)
     content = mail(
-        A, "x", html(f"Dear Mr Wang, the desks can be had in oak.\n\n{SIGNATURE}"), number="o", kind="text/html"
+        A,
+        "x",
+        html(f"Dear Mr Wang, the desks can be had in oak.\n\n{SIGNATURE}"),
+        number="o",
+        kind="text/html; charset=utf-8",
     )
     assert made.take(content, f"{other.lower()}@{D}", peer=INSIDE, return_path=A) == ("posted", "")
-    said = mail(A, "x", html(f"Dear Mr Wang, {SECRET}\n\n{SIGNATURE}"), number="s", kind="text/html")
+    said = mail(A, "x", html(f"Dear Mr Wang, {SECRET}\n\n{SIGNATURE}"), number="s", kind="text/html; charset=utf-8")
     assert made.take(said, S, peer=INSIDE, return_path=A) == ("held", "quotes a note")
 
 
@@ -197,10 +203,8 @@ SEALED = [
 @pytest.mark.parametrize("kind", SEALED)
 def test_what_cannot_be_read_of_our_own_people_goes_to_nobody_before_somebody_looked(made, kind):
     made.follow("S00001", WANG)
-    content = (
-        f"From: {A}\r\nTo: {S}\r\nSubject: Re: [S00001] chairs\r\nMessage-ID: <p@x>\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n"
-        "Content-Transfer-Encoding: base64\r\n\r\nMIAGCSqGSIb3DQEHAqCAMIACAQExADCABgkqhkiG9w0BBwGggA==\r\n"
-    ).encode()
+    sealed = "MIAGCSqGSIb3DQEHAqCAMIACAQExADCABgkqhkiG9w0BBwGggA=="
+    content = mail(A, "Re: [S00001] chairs", sealed, "Content-Transfer-Encoding: base64\r\n", kind=kind)
     assert made.take(content, S, peer=INSIDE, return_path=A) == ("held", "unreadable")
     assert len(told(made, A, "held")) == 1
     assert not [each for each in made.sent() if each.to == WANG]
@@ -210,10 +214,7 @@ def test_what_cannot_be_read_of_our_own_people_goes_to_nobody_before_somebody_lo
 
 def test_a_note_that_is_a_file_alone_or_is_said_in_the_subject_is_not_public(made):
     made.follow("S00001", WANG)
-    content = (
-        f"From: {A}\r\nTo: {S}\r\nSubject: x\r\nMessage-ID: <f@x>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        "Content-Disposition: attachment; filename=t.txt\r\n\r\n/note not for them\r\n"
-    ).encode()
+    content = mail(A, "x", "/note not for them", "Content-Disposition: attachment; filename=t.txt\r\n")
     assert made.take(content, S, peer=INSIDE, return_path=A) == ("done", "mistake")
     assert made.take(mail(A, "/備註", "not for them", number="g"), S, peer=INSIDE, return_path=A) == ("done", "mistake")
     assert not [each for each in made.sent() if each.to == WANG]
@@ -244,9 +245,7 @@ def test_what_a_customer_wrote_into_the_answer_of_a_calendar_is_heard_inside(mad
         "--q\r\nContent-Type: text/plain\r\n\r\nMonday does not work, please come on Tuesday.\r\n--q\r\n"
         "Content-Type: text/calendar; method=REPLY\r\n\r\nBEGIN:VCALENDAR\r\nMETHOD:REPLY\r\nBEGIN:VEVENT\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n--q--"
     )
-    content = mail(WANG, "Declined: Visit", body, kind='multipart/alternative; boundary="q"').replace(
-        b"; charset=utf-8\r\n\r\n--q", b"\r\n\r\n--q"
-    )
+    content = mail(WANG, "Declined: Visit", body, kind='multipart/alternative; boundary="q"')
     assert made.take(content, S, peer=CUSTOMER, return_path=WANG) == ("posted", "")
     assert [each for each in made.sent() if each.to == A and "come on Tuesday" in each.text]
 
