@@ -15,7 +15,7 @@ from gateway.records.kinds import DISCUSSION
 from gateway.records.record import Record
 from gateway.store import audit, messages, notices, outbox, records, suppressed
 from gateway.store.arrivals import Settled
-from gateway.store.messages import Author, Details
+from gateway.store.messages import Author, Details, Message
 from gateway.store.session import Transaction
 
 
@@ -61,18 +61,19 @@ def _delayed(tx: Transaction, desk: Desk, delivery: int, answer: str, now: int) 
         )  # fmt: skip
 
 
-def record_of(tx: Transaction, delivery: int) -> Record | None:
-    """Return the record whose mail a delivery was; None for a notice."""
+def delivered(tx: Transaction, delivery: int) -> tuple[Message, Record] | None:
+    """Return the message that a delivery was, and its record; None for a notice."""
     message = outbox.message_of(tx, delivery)
     found = messages.load(tx, [message]) if message else []
-    return records.load(tx, [found[0].record_id]).get(found[0].record_id) if found else None
+    return next(((each, records.load(tx, [each.record_id])[each.record_id]) for each in found), None)
 
 
 def _line(tx: Transaction, desk: Desk, delivery: int, incoming: Incoming) -> Settled:
     """File an out-of-office on the record whose mail it answers; it goes to nobody."""
-    record = record_of(tx, delivery)
-    if record is None:
+    found = delivered(tx, delivery)
+    if found is None:
         return Settled("done", "automatic", incoming.automatic)
+    _, record = found
     if incoming.challenge:
         return keep_challenge(tx, desk, incoming, record)
     scope = f"record:{record.id}"

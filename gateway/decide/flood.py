@@ -34,8 +34,7 @@ class Flood:
             counted.append((limits.person, ("person", author, record), FROM[0]))
         else:
             counted.append((limits.author, ("author" if proved else "unproved", author), FROM[1]))
-            if not proved:
-                counted.append((limits.node, ("node",), FROM[2]))
+            counted.append((limits.node, ("node", "proved" if proved else "unproved"), FROM[2]))
         with self._guard:
             for quantity, key, said in counted:
                 item = RateLimitItemPerMinute(quantity.messages, quantity.minutes)

@@ -7,6 +7,7 @@ octets with what proved them. Any other is kept for the salesperson, who lets it
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from unicodedata import normalize
 
 from gateway.decide import sale, thread
 from gateway.decide.command import without_label
@@ -121,7 +122,8 @@ def _answered(tx: Transaction, incoming: Incoming, where: Place, newest: Message
     sent = messages.of_subtype(tx, where.record.id, SENT[QUOTATION.name])
     if where.parent is not None and where.parent.subtype == newest.subtype:
         return [where.parent]
-    button = re.search(rf"{re.escape(where.record.ref)} \((\d{{1,4}})\)\s*$", incoming.mail.subject, re.IGNORECASE)
+    subject = normalize("NFKC", incoming.mail.subject)
+    button = re.search(rf"{re.escape(where.record.ref)} ?\((\d{{1,4}})\)", subject, re.IGNORECASE)
     if button is not None and int(button[1]):
         return sent[int(button[1]) - 1 :][:1]
     written = newest.at if incoming.mail.date is None else incoming.mail.date + CLOCK_MS

@@ -233,10 +233,14 @@ def _serve(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -> S
 
 
 def _to_return_path(tx: Transaction, desk: Desk, incoming: Incoming, delivery: int) -> Settled:
-    """Settle a delivery by a report; what a person wrote there, and somebody released, is for the record's thread."""
-    record = bounce.record_of(tx, delivery) if incoming.recipient.released else None
-    if record is not None:
-        return _record(tx, desk, incoming, record.ref, "", None)
+    """Settle a delivery by a report; what a person wrote there, and somebody released, is for the record's thread.
+
+    What came back from a mail that those inside had alone stays inside.
+    """
+    found = bounce.delivered(tx, delivery) if incoming.recipient.released else None
+    if found is not None:
+        message, record = found
+        return _record(tx, desk, incoming, record.ref, NOTE.name if message.internal else "", None)
     return bounce.take(tx, desk, delivery, incoming)
 
 
@@ -266,12 +270,13 @@ def _past(tx: Transaction, desk: Desk, incoming: Incoming) -> Settled:
     """
     reason = "the address is not ours any more"
     address = desk.addresses.parse(incoming.recipient.address)
-    name = address.local.partition("+")[0].partition("-")[0] if address is not None else ""
+    local = address.local.partition("+")[0] if address is not None else ""
+    name, dash, _ = local.partition("-")
     record = records.find(tx, name) if incoming.arrival.door == IMAP else None
     if record is None:
         return _nowhere(tx, desk, incoming, reason)
     if incoming.recipient.released:
-        return _record(tx, desk, incoming, record.ref, "", None)
+        return _record(tx, desk, incoming, record.ref, NOTE.name if dash else "", None)  # it may have been `-note`
     salesperson = desk.site.people.by_key.get(record.salesperson)
     tell_held(tx, desk, incoming, reason, record, [salesperson.key] if salesperson else [])
     return Settled("held", "unknown address", reason, record.id)

@@ -35,11 +35,10 @@ LIKE_A_MACHINE = "it reads like a machine's answer"
 NOBODY_KNOWN = "nobody knows who wrote it"
 AT_NOTES = "it came to the address of notes"
 UNREADABLE = "its text cannot be read here, and may be meant for those inside"
-# What holds a text that only its own program reads: S/MIME, PGP, Outlook's own form, RTF.
-_SEALED = frozenset({
-    "application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp-encrypted", "application/ms-tnef",
-    "application/vnd.ms-tnef", "application/rtf", "text/rtf",
-})  # fmt: skip
+# What holds a text that only its own program reads: S/MIME, PGP; and Outlook's own form, beside no text.
+_SEALED = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp-encrypted"})
+_TNEF = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
+_ARMOUR = "-----BEGIN PGP MESSAGE-----"
 
 
 def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
@@ -247,8 +246,11 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
 def _is_unreadable(incoming: Incoming) -> bool:
     """Whether one of our own people says what we cannot read: a command, or a note, may stand in it."""
     mail = incoming.mail
-    sealed = any(each.media_type in _SEALED for each in mail.attachments)
-    return incoming.identity.person is not None and sealed and not mail.text.strip()
+    names = {each.name.lower() for each in mail.attachments}
+    types = {each.media_type for each in mail.attachments}
+    sealed = bool(types & _SEALED) or any(name.endswith(".p7m") for name in names) or _ARMOUR in mail.text
+    tnef = (bool(types & _TNEF) or "winmail.dat" in names) and not mail.text.strip()
+    return incoming.identity.person is not None and (sealed or tnef)
 
 
 def _mistake(

@@ -9,13 +9,13 @@ found again is only a hint: `quotes` then compares the texts themselves.
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 
 QUOTED_MIN = 40  # characters of the original, blanks and punctuation among them
 PIECE = 12  # letters and digits of a piece
 _TEXT_MAX = 200_000  # characters that are looked at
 _LOOKED_MAX = 20_000  # places at which two texts are compared
+_BY_CHANCE = 5  # letters
 
 
 def prints(text: str) -> set[int]:
@@ -34,43 +34,39 @@ def every_print(text: str) -> Iterator[int]:
 
 def quotes(text: str, original: str, least: int = QUOTED_MIN) -> bool:
     """Whether `text` holds at least `least` characters of `original`, as they stand there, in one run."""
-    return quotes_any(text, [original], least)
+    return next(passages(text, original, least), None) is not None
 
 
-def quotes_any(text: str, originals: Iterable[str], least: int = QUOTED_MIN) -> bool:
-    """Whether `text` quotes one of `originals` so."""
+def passages(text: str, original: str, least: int = QUOTED_MIN) -> Iterator[str]:
+    """Give what `text` holds of `original`, in runs of `least` characters or more, as letters."""
     inside, _ = _reduced(text)
-    return any(_quotes(inside, *_reduced(original), least) for original in originals)
-
-
-def without(original: str, others: Iterable[str], least: int = QUOTED_MIN) -> str:
-    """Return `original` without the passages of `least` characters or more that stand in one of `others`, too."""
     letters, places = _reduced(original)
-    taken: set[int] = set()
-    for other in others:
-        inside, _ = _reduced(other)
-        pieces = {inside[at : at + PIECE] for at in range(len(inside) - PIECE + 1)}
-        common = [letters[at : at + PIECE] in pieces for at in range(len(letters) - PIECE + 1)]
-        for is_common, run in groupby(range(len(common)), key=common.__getitem__):
-            if is_common:
-                start, *rest = run
-                end = (rest[-1] if rest else start) + PIECE - 1
-                if places[end] - places[start] + 1 >= least:
-                    taken.update(range(places[start], places[end] + 1))
-    return "".join(char for place, char in enumerate(original) if place not in taken) if taken else original
-
-
-def _quotes(inside: str, letters: str, places: Sequence[int], least: int) -> bool:
     looked = 0
+    seen: dict[int, int] = {}  # how far runs go that were given, by how far apart the two places are
     for at in range(0, len(letters) - PIECE + 1, PIECE):
         found = inside.find(letters[at : at + PIECE])
         while found >= 0:
-            start, end = _run(letters, inside, at, found)
-            looked += 1
-            if places[end - 1] - places[start] + 1 >= least or looked > _LOOKED_MAX:
-                return True  # what repeats itself so often is not worth an hour of looking
+            if seen.get(found - at, 0) <= at:
+                start, end = _run(letters, inside, at, found)
+                seen[found - at] = end
+                looked += 1
+                if looked > _LOOKED_MAX:
+                    yield letters  # what repeats itself so often is not worth an hour of looking
+                    return
+                if places[end - 1] - places[start] + 1 >= least:
+                    yield letters[start:end]
             found = inside.find(letters[at : at + PIECE], found + 1)
-    return False
+
+
+def letters_of(text: str) -> str:
+    """Return what passages are looked for in: the letters and digits of a text."""
+    return _reduced(text)[0]
+
+
+def holds(letters: str, passage: str) -> bool:
+    """Whether a passage stands whole in a text, given as its letters; a few at its ends agree by chance."""
+    sure = passage[_BY_CHANCE:-_BY_CHANCE]
+    return (sure if len(sure) >= PIECE else passage) in letters
 
 
 def _run(one: str, other: str, at: int, there: int) -> tuple[int, int]:

@@ -208,11 +208,11 @@ def any_note(tx: Transaction, ids: Sequence[str]) -> bool:
 
 
 def read_outside(
-    tx: Transaction, threads: Collection[int], whos: Collection[str], is_outside: Callable[[str], bool]
+    tx: Transaction, record_id: int, whos: Collection[str], is_outside: Callable[[str], bool]
 ) -> list[Message]:
-    """Return the newest messages in these threads, or of these people anywhere, that somebody outside wrote or got."""
+    """Return the newest messages on a record, or of these people anywhere, that somebody outside wrote or got."""
     got = sa.exists().where(delivery.c.message_id == message.c.id, delivery.c.outsider)
-    theirs = sa.or_(message.c.record_id.in_(threads), message.c.author_who.in_(whos))
+    theirs = sa.or_(message.c.record_id == record_id, message.c.author_who.in_(whos))
     query = sa.select(message, got.label("got")).where(theirs).order_by(message.c.id.desc()).limit(_WINDOW)
     found = [(row.got, _message(row)) for row in tx.execute(query)]
     return [

@@ -1,7 +1,7 @@
 """What notes say, and the files attached to them, as prints: which a text may quote, in whatever thread they stand."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,6 +28,9 @@ _FIND = (
 )
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _SIGNED_MAX = 1_500  # characters at the end of a text that may be its author's signature
+_SIGNED_TWICE = 2  # mails from which on what stands below them is one
+_PUBLIC_MAX = 400_000  # characters of messages that are looked through for what is no secret
+_LONGEST = 20_000  # characters of one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,8 @@ def keep(tx: Transaction, message_id: int, text: str, attached: Sequence[Attachm
 def quotes_note(tx: Transaction, texts: Iterable[str], author: Whose, *, files: bool = False) -> bool:
     """Whether one of `texts` holds 40 characters or more of a note, or of the `files` attached to one, in one run.
 
-    What somebody outside wrote, or read already, in the thread of the note is no secret of it; nor is what stands
-    below every mail of its author, or of who writes now.
+    What somebody outside wrote, or read already, in the thread of that note is no secret of it, where the run lies
+    whole in one such text; nor is what stands below several mails of its author, or of who writes now.
     """
     if tx.execute(_ANY).first() is None:
         return False
@@ -60,31 +63,54 @@ def quotes_note(tx: Transaction, texts: Iterable[str], author: Whose, *, files: 
         ids: set[int] = set()
         for pieces in _batches(prints.every_print(text)):
             ids.update(tx.execute(_FIND, {"pieces": pieces}).scalars())
-        if ids and prints.quotes_any(text, _originals(tx, ids, files=files)):
-            notes = messages.load(tx, ids)
-            public = list(_public(tx, notes, author))
-            secret = (prints.without(each, public) for each in _originals(tx, ids, files=files))
-            if prints.quotes_any(text, secret):
-                return True
+        public = _Public(tx, author)
+        for note in messages.load(tx, ids):
+            for original in _originals(tx, note, files=files):
+                if not all(public.has(note, passage) for passage in prints.passages(text, original)):
+                    return True
     return False
 
 
-def _originals(tx: Transaction, ids: Collection[int], *, files: bool) -> Iterator[str]:
-    yield from (each.text for each in messages.load(tx, ids))
-    kept = [each for found in messages.attachments(tx, ids).values() for each in found] if files else []
+def _originals(tx: Transaction, note: Message, *, files: bool) -> Iterator[str]:
+    yield note.text
+    kept = messages.attachments(tx, [note.id]).get(note.id, []) if files else []
     for each in kept:
         yield from _said([Attachment(each.name, each.media_type, load(tx, each.digest))])
 
 
-def _public(tx: Transaction, notes: Sequence[Message], author: Whose) -> Iterator[str]:
-    """Give what of messages is no secret of these notes: in their threads all, elsewhere what may be a signature."""
-    threads = {each.record_id for each in notes}
-    whos = {author.who, *(each.author.who for each in notes)} - {""}
-    for each in messages.read_outside(tx, threads, whos, author.is_outside):
-        if each.record_id in threads:
-            yield each.text
-        else:
-            yield _BLANK_LINE.split(each.text, 1)[-1][-_SIGNED_MAX:] if _BLANK_LINE.search(each.text) else ""
+class _Public:
+    """What is no secret of a note: each text is read once, and only as much of them as can be looked at quickly."""
+
+    def __init__(self, tx: Transaction, author: Whose) -> None:
+        self._tx = tx
+        self._author = author
+        self._texts: dict[tuple[int, str], tuple[list[str], list[str]]] = {}
+
+    def has(self, note: Message, passage: str) -> bool:
+        """Whether a passage of a note stands, whole, in its thread where outsiders read it, or is a signature."""
+        key = (note.record_id, note.author.who)
+        if key not in self._texts:
+            self._texts[key] = self._read(note)
+        thread, tails = self._texts[key]
+        signed = sum(prints.holds(each, passage) for each in tails) >= _SIGNED_TWICE
+        return signed or any(prints.holds(each, passage) for each in thread)
+
+    def _read(self, note: Message) -> tuple[list[str], list[str]]:
+        whos = {self._author.who, note.author.who} - {""}
+        thread: list[str] = []
+        tails: list[str] = []
+        left = _PUBLIC_MAX
+        for each in messages.read_outside(self._tx, note.record_id, whos, self._author.is_outside):
+            text = each.text[:_LONGEST]
+            left -= len(text)
+            if left < 0:
+                break
+            if each.record_id == note.record_id:
+                thread.append(prints.letters_of(text))
+            if each.author.who:
+                _, *below = _BLANK_LINE.split(text, 1)
+                tails.append(prints.letters_of("".join(below)[-_SIGNED_MAX:]))
+        return thread, tails
 
 
 def _said(attached: Iterable[Attachment]) -> Iterator[str]:

@@ -103,6 +103,65 @@ def test_what_the_customer_wrote_is_no_secret_though_a_note_holds_it(made):
     assert made.write(A, S, f"> {asked}\r\n\r\nYes. {SECRET}") == ("held", "quotes a note")
 
 
+ASKED = (
+    "Could you deliver the chairs to Kaohsiung before the tenth of December?",
+    "Would there be a discount if we took twenty chairs more than that?",
+    "And could we pay ninety days after the delivery of the last chair?",
+)
+
+
+def test_short_secrets_between_what_the_customer_wrote_are_secrets(made):
+    made.follow("S00001", WANG)
+    made.write(WANG, S, "\r\n".join(ASKED))
+    note = "\r\n".join(
+        f"{q}\r\n{a}" for q, a in zip(ASKED, ("Only for 150k.", "Down to 95,000.", "Never."), strict=True)
+    )
+    made.write(A, f"s00001-note@{D}", note)
+    made.sent()
+    assert made.write(B, S, f"Dear Mr Wang, see below.\r\n\r\n{note}") == ("held", "quotes a note")
+    assert made.write(B, S, f"> {ASKED[1]}\r\n\r\nYes.") == ("posted", "")
+
+
+def test_what_another_customer_was_written_is_a_secret_of_a_note(made):
+    offer = "we offer you the oak chairs at 95,000 with ninety days of credit, our very best price"
+    other = made.quotation(title="desks", customer={"name": "Li", "email": "li@x.example"})
+    made.follow(other, "li@x.example")
+    made.write(A, f"{other.lower()}@{D}", f"Dear Ms Li,\r\n\r\n{offer}.\r\n\r\nA")
+    made.write(B, f"{other.lower()}-note@{D}", f"So we said: {offer}.")
+    made.sent()
+    made.follow("S00001", WANG)
+    made.write(A, f"s00001-note@{D}", f"What Li got: {offer}.")
+    assert made.write(CHIA, S, f"By the way, {offer}.") == ("held", "quotes a note")
+
+
+def test_what_came_back_from_a_note_stays_inside_when_it_is_released(made):
+    made.follow("S00001", WANG)
+    made.follow("S00001", "b", "note")
+    made.write(A, f"s00001-note@{D}", "our floor is near")
+    made.sent()
+    with made.store.read() as tx:
+        ids = tx.execute(sa.select(tables.delivery.c.id).where(tables.delivery.c.internal)).scalars().all()
+    back = str(made.addresses.return_path(ids[-1]))
+    assert made.take(mail(B, "Re", "the floor is 95000", to=back), back, peer=INSIDE, return_path=B) == (
+        "held",
+        "return path",
+    )
+    assert release(made) == []
+    assert made.messages()[-1].internal
+    assert not [each for each in made.sent() if each.to == WANG and "95000" in each.text]
+
+
+@pytest.mark.parametrize("to", [f"s00001-note+old@{D}", f"s00001-notes@{D}", f"s00001-confirm+old@{D}"])
+def test_what_came_to_a_past_address_by_a_mailbox_is_told_and_stays_inside_when_it_is_released(made, to):
+    made.follow("S00001", WANG)
+    content = mail(A, "x", "for those inside", to=to)
+    assert made.take(content, to, door="imap", peer=INSIDE, return_path=A)[:1] == ("held",)
+    assert told(made, A, "held")
+    assert release(made) == []
+    assert made.messages()[-1].text == "for those inside"
+    assert not [each for each in made.sent() if each.to == WANG and "for those inside" in each.text]
+
+
 def test_what_those_inside_alone_discussed_stays_a_secret(made):
     made.edit("people", "email: [wang@acme.example]", "email: [wang2@acme.example]")
     inner = made.announce("quotation.created", title="inner", salesperson="a", actor="a", team="sales")
@@ -196,7 +255,8 @@ def test_an_outsider_s_mail_to_the_address_of_notes_is_posted_inside_when_it_is_
 SEALED = [
     "application/pkcs7-mime; name=smime.p7m",
     "application/ms-tnef; name=winmail.dat",
-    "application/rtf; name=body.rtf",
+    "application/octet-stream; name=smime.p7m",
+    "application/octet-stream; name=winmail.dat",
 ]
 
 
