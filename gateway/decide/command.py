@@ -4,7 +4,6 @@ A mistake executes nothing of its mail, and is answered with the words that come
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -46,6 +45,7 @@ from gateway.records.commands import (
     decorated,
     fits,
     may_mean_note,
+    offer_marked,
     split_commands,
     titles,
 )  # fmt: skip
@@ -58,7 +58,6 @@ from gateway.store.notices import NewNotice
 from gateway.store.session import Transaction
 
 NOT_POSTED = "What you wrote beside it is posted nowhere: write it to the address of the record."
-_OFFER_NUMBER = re.compile(r" \(\d{1,4}\)$")
 EMPTY_NOTE = Mistake("/note", problem=Problem("a note needs a text"))
 
 
@@ -271,7 +270,7 @@ def without_label(text: str, subject: str, ref: str) -> str:
     What was to be written over stays where nothing is written above it, or in the line below: after a blank line
     comes a signature.
     """
-    subject = _OFFER_NUMBER.sub("", subject)
+    _, subject = offer_marked(subject, ref)
     label = subject.removesuffix(ref).strip() if subject.endswith(ref) else ""
     lines = [_before(line.rstrip(), label) for line in text.split("\n")]
     at = next((n for n, line in enumerate(lines) if line.strip().casefold() in PLACEHOLDERS), None)

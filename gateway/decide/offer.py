@@ -4,10 +4,8 @@ A yes that is proved, in time, of a quotation that is still open confirms it, an
 octets with what proved them. Any other is kept for the salesperson, who lets it through or not.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
-from unicodedata import normalize
 
 from gateway.decide import sale, thread
 from gateway.decide.command import without_label
@@ -17,6 +15,7 @@ from gateway.following import Grant
 from gateway.mail.automatic import BY_SUBJECT
 from gateway.mail.quoting import split_reply
 from gateway.people import Person
+from gateway.records.commands import offer_marked
 from gateway.records.conditions import day, is_over
 from gateway.records.kinds import QUOTATION, SENT
 from gateway.records.lifecycle import VALID_UNTIL, Edit, Refusal
@@ -122,10 +121,9 @@ def _answered(tx: Transaction, incoming: Incoming, where: Place, newest: Message
     sent = messages.of_subtype(tx, where.record.id, SENT[QUOTATION.name])
     if where.parent is not None and where.parent.subtype == newest.subtype:
         return [where.parent]
-    subject = normalize("NFKC", incoming.mail.subject)
-    button = re.search(rf"{re.escape(where.record.ref)} ?\((\d{{1,4}})\)", subject, re.IGNORECASE)
-    if button is not None and int(button[1]):
-        return sent[int(button[1]) - 1 :][:1]
+    number, _ = offer_marked(incoming.mail.subject, where.record.ref)
+    if number:
+        return sent[number - 1 :][:1]
     written = newest.at if incoming.mail.date is None else incoming.mail.date + CLOCK_MS
     return [each for each in sent if written < newest.at and each.at <= written][-1:]
 

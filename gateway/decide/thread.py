@@ -16,7 +16,7 @@ from gateway.decide.post import Desk, Text, post
 from gateway.decide.quoted import careful
 from gateway.decide.transcript import HIDDEN_NOTE
 from gateway.following import Follower, Grant
-from gateway.mail.attached import texts_in
+from gateway.mail.attached import is_sealed, texts_in
 from gateway.mail.automatic import BY_SUBJECT
 from gateway.mail.automatic_words import FORWARDED
 from gateway.mail.quoting import Reply, bare, begins_quoted, split_reply, without_quotes
@@ -35,10 +35,6 @@ LIKE_A_MACHINE = "it reads like a machine's answer"
 NOBODY_KNOWN = "nobody knows who wrote it"
 AT_NOTES = "it came to the address of notes"
 UNREADABLE = "its text cannot be read here, and may be meant for those inside"
-# What holds a text that only its own program reads: S/MIME, PGP; and Outlook's own form, beside no text.
-_SEALED = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp-encrypted"})
-_TNEF = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
-_ARMOUR = "-----BEGIN PGP MESSAGE-----"
 
 
 def write(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Settled:
@@ -230,7 +226,8 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
         decided = authorise(asked)
     if decided.name == "accept" and not released:
         decided = machine.why_not(incoming, wish, named=means(desk, incoming, where.record)) or decided
-    if decided.name == "accept" and wish == "discussion" and not released and _is_unreadable(incoming):
+    sealed = where.role == "person" and is_sealed(incoming.mail)
+    if decided.name == "accept" and wish == "discussion" and not released and sealed:
         decided = hold("unreadable", UNREADABLE)
     if decided.name == "accept" and where.action == NOTE.name and where.role != "person" and not released:
         decided = hold("not a person", "an outsider's mail is never a note")
@@ -241,16 +238,6 @@ def _decide(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, wish:
         if messages.count_since(tx, where.record.id, identity.email, since) >= loop.messages:
             return hold("loop", f"more than {loop.messages} mails in {loop.minutes} minutes from one author")
     return decided
-
-
-def _is_unreadable(incoming: Incoming) -> bool:
-    """Whether one of our own people says what we cannot read: a command, or a note, may stand in it."""
-    mail = incoming.mail
-    names = {each.name.lower() for each in mail.attachments}
-    types = {each.media_type for each in mail.attachments}
-    sealed = bool(types & _SEALED) or any(name.endswith(".p7m") for name in names) or _ARMOUR in mail.text
-    tnef = (bool(types & _TNEF) or "winmail.dat" in names) and not mail.text.strip()
-    return incoming.identity.person is not None and (sealed or tnef)
 
 
 def _mistake(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gateway.mail.charset import decode_text, decode_words, is_utf_16
 from gateway.mail.html import html_to_text
-from gateway.mail.parse import Attachment, parse, read_texts
+from gateway.mail.parse import Attachment, Mail, parse, read_texts
 
 _TEXTS_MAX = 1_000_000  # octets of an attached text that are looked at
 _LOOKED_MAX = 2_000_000  # octets of an attached mail
@@ -16,6 +16,10 @@ _MAIL = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,20}(?:From [^\r\n]{1,200}\r?\n)?" + 
 _MBOX = re.compile(rb"(?:\A|\r?\n)From [^\r\n]{1,200}\r?\n")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 _MARKUP = re.compile(r"<(?:!doctype|html|head|body|div|p|table|span|br)\b", re.IGNORECASE)
+# What holds a text that only its own program reads: S/MIME, PGP; and Outlook's own form, beside no text.
+_SEALED = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp-encrypted"})
+_TNEF = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
+_ARMOUR = "-----BEGIN PGP MESSAGE-----"
 
 
 def texts_in(attachment: Attachment, ids: list[str], depth: int = 0) -> Iterator[str]:
@@ -59,3 +63,11 @@ def _mails_in(media_type: str, content: bytes) -> list[bytes]:
     if not _MAIL.match(content[:2000]):
         return []
     return _MBOX.split(content.removeprefix(b"\xef\xbb\xbf"), _MAILS_MAX)[:_MAILS_MAX]
+
+
+def is_sealed(mail: Mail) -> bool:
+    """Whether a mail may say what only its receiver's own program reads."""
+    names = {each.name.lower() for each in mail.attachments}
+    types = {each.media_type for each in mail.attachments}
+    sealed = bool(types & _SEALED) or any(name.endswith(".p7m") for name in names) or _ARMOUR in mail.text
+    return sealed or ((bool(types & _TNEF) or "winmail.dat" in names) and not mail.text.strip())

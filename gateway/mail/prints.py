@@ -2,7 +2,7 @@
 
 A text is reduced to its letters and digits. Every piece of so many characters at a regular
 distance leaves a print; whoever quotes enough of it quotes at least one piece whole. A print that is
-found again is only a hint: `quotes` then compares the texts themselves.
+found again is only a hint: `passages` then compares the texts themselves.
 
 *Standards:* none; the idea is that of Manber's and of winnowing (Schleimer, Wilkerson, Aiken 2003).
 """
@@ -30,11 +30,6 @@ def every_print(text: str) -> Iterator[int]:
     letters, _ = _reduced(text)
     for at in range(len(letters) - PIECE + 1):
         yield _print(letters[at : at + PIECE])
-
-
-def quotes(text: str, original: str, least: int = QUOTED_MIN) -> bool:
-    """Whether `text` holds at least `least` characters of `original`, as they stand there, in one run."""
-    return next(passages(text, original, least), None) is not None
 
 
 def passages(text: str, original: str, least: int = QUOTED_MIN) -> Iterator[str]:

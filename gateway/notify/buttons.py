@@ -55,7 +55,7 @@ def for_customer(
     """
     if record.kind != "quotation" or record.state not in commands.SEND.states:
         return []
-    more = f" ({offers})" if offers else ""
+    more = commands.offer_mark(offers)
     return [_button(addresses, record, name, words(LABELS[name]), tag=tag, more=more) for name in OFFERS]
 
 

@@ -175,8 +175,8 @@ class FanOut:
         envelope = self._envelope(told)
         shared = shared_fields(envelope)
         seller = self._site.people.by_key.get(told.record.salesperson)
-        offered = told.subtype.name in ADDRESSED_TO_CUSTOMER and seller is not None
-        outside = shared_fields(replace(envelope, author=seller.name)) if offered and seller else shared
+        named = seller if told.subtype.name in ADDRESSED_TO_CUSTOMER else None  # the customer knows the salesperson
+        outside = shared_fields(replace(envelope, author=named.name)) if named else shared
         index: dict[Audience, int] = {}
 
         def copy(heard: Heard) -> tuple[int, bytes]:

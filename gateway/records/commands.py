@@ -81,6 +81,7 @@ _MEANT_NOTE = re.compile(
 )
 _DECORATED = re.compile(r"(?:[-*_•·●▪◦–—「『【]{1,3}|\(?\d{1,2}[.)、])\s{0,9}(/.*)")
 _WORD = re.compile(r"\s*(?P<word>[^\s:：]+)(?P<rest>.*)", re.DOTALL)
+_OFFER = re.compile(r" ?\((\d{1,4})\)")
 _STOPS = ".,;!。，、；！"  # a phone makes one of two blanks
 _GLUED = re.compile(r"([a-z]+)[^\x00-\x7f].*")
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -142,6 +143,18 @@ def in_chinese(line: str) -> str:
     word, blank, rest = line.partition(" ")
     command = BY_NAME.get(word.removeprefix("/")) if word.startswith("/") else None
     return f"/{command.chinese}{blank}{rest}" if command else line
+
+
+def offer_mark(number: int) -> str:
+    """Return what stands behind a reference in the subject of a button: which offer it is of."""
+    return f" ({number})" if number else ""
+
+
+def offer_marked(subject: str, ref: str) -> tuple[int, str]:
+    """Return which offer a subject names behind a reference, 0 for none, and the subject without the mark."""
+    subject = unicodedata.normalize("NFKC", subject)
+    found = _OFFER.match(subject, subject.find(ref) + len(ref)) if ref in subject else None
+    return (int(found[1]), subject[: found.start()] + subject[found.end() :]) if found else (0, subject)
 
 
 def is_for(command: Command, kind: str) -> bool:

@@ -61,7 +61,7 @@ def keep(tx: Transaction, new: Card) -> None:
 def to_place(tx: Transaction, account: str, after: int, limit: int) -> list[Card]:
     """Return the cards of an account that do not stand where they belong, or show what is past.
 
-    By their records, those whose id is `after`; at most `limit`.
+    By their records, at most `limit`, of those whose ids are greater than `after`.
     """
     wrong = sa.or_(card.c.folder != card.c.placed_folder, card.c.message_id != card.c.placed_id)
     anywhere = sa.or_(card.c.folder != "", card.c.placed_folder != "")

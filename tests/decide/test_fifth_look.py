@@ -333,7 +333,7 @@ def test_a_yes_to_an_offer_that_a_later_one_changed_asks_the_salesperson(made, h
     head = {"its answer": f"In-Reply-To: {old['Message-ID']}\r\n", "its day": f"Date: {formatdate(then)}\r\n"}.get(
         how, ""
     )
-    subject = "Accept the offer S00001 (1)" if how == "its button" else "yes"
+    subject = "Accept the offer S00001 (1) [External]" if how == "its button" else "yes"
     content = mail(WANG, subject, "Accept the offer", head or f"Date: {formatdate(time.time())}\r\n", to=to)
     assert made.take(content, to, peer=CUSTOMER, return_path=WANG) == ("held", "changed")
     again = mail(WANG, "Accept the offer S00001 (2)", "Accept the offer", number="two", to=to)

@@ -89,7 +89,7 @@ MUTANTS = (
     Mutant("gateway/decide/intake.py", "    if incoming.note or person is None:\n        return incoming.note", "    if person is None:\n        return False", "an answer to a note creates nothing", (STAY,)),
     Mutant("gateway/store/messages.py", "        if got_outside or each.author.outsider or", "        if True or", "what those inside alone discussed stays a secret of a note", (FIFTH,)),
     Mutant("gateway/store/prints.py", "                if not all(public.has(note, passage) for passage in prints.passages(text, original)):", "                if False:", "what is secret of a note is asked about though a signature is none", (FIFTH,)),
-    Mutant("gateway/decide/thread.py", "and (sealed or tnef)", "and False", "what cannot be read goes to nobody outside before somebody looked", (FIFTH,)),
+    Mutant("gateway/decide/thread.py", "and not released and sealed:", "and False:", "what cannot be read goes to nobody outside before somebody looked", (FIFTH,)),
     Mutant("gateway/decide/thread.py", "        (where.action == NOTE.name and not is_note, AT_NOTES),\n", "", "what came to the address of notes stays inside", (FIFTH,)),
     Mutant("gateway/decide/intake.py", "asks_note(given) or prints", "prints", "what is written as a note creates nothing", (STAY,)),
     Mutant("gateway/decide/intake.py", "    if identity.authenticated:\n        subject =", "    if True:\n        subject =", "nobody unproved is answered with a refusal", (BACK,)),

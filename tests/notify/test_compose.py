@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.mail.address import Address, clean_name, parse_address
+from gateway.mail.address import Address, clean_name, parse_address, without_unseen
 from gateway.mail.header import one_line
 from gateway.mail.parse import parse
 from gateway.notify.compose import Envelope, Part, header, shared_body, shared_fields
@@ -135,7 +135,8 @@ def test_P02_text_and_html_read_back_and_the_octets_are_fit_for_the_wire(text, h
 @many
 @given(BODY)
 def test_our_own_parser_reads_the_text_back(text):
-    assume(text.strip() and "\ud800" not in text and "\0" not in text)
+    # What shows nothing is no text: then the HTML beside it is read.
+    assume(without_unseen(text).strip() and "\ud800" not in text and "\0" not in text)
     read = parse(composed(text))
     assert "".join(read.text.split()) == "".join(text.split())
     assert read.defects == ()
