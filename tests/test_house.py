@@ -257,7 +257,7 @@ def reasons_to_hold() -> set[str]:
     decided = [authorise.authorise(authorise.Question(*each)) for each in questions]
     decided += [authorise.authorise_team(r, authenticated=a, released=b) for r in roles for a in yes_no for b in yes_no]
     told = {
-        quoted.REASON, offer.NOT_PROVED, offer.LIKE_A_MACHINE, offer.TOO_LATE, offer.NO_DAY, offer.CHANGED, offer.NEVER_SENT, offer.BOTH, place.CHALLENGE, place.SHUNTED, thread.UNREADABLE,
+        quoted.REASON, quoted.TOO_LONG, offer.NOT_PROVED, offer.LIKE_A_MACHINE, offer.TOO_LATE, offer.NO_DAY, offer.CHANGED, offer.NEVER_SENT, offer.BOTH, place.CHALLENGE, place.SHUNTED, thread.UNREADABLE,
         inspect.RUNS, inspect.INFECTED, "spam", *map(" ".join, itertools.product(["more than {} mails in {} minutes"], flood.FROM)),
         *(f"a {wish} must be readable in one way only, and the mail is not" for wish in ("note", "command")),
     }  # fmt: skip

@@ -150,6 +150,8 @@ def only_outsiders(site: Open, email: str) -> None:
     """Fail where an address is one of our own people's: who blocks it lets a forger silence them."""
     if site.site.people.person(email) is not None:
         fail(f"{email} is one of your own people, who cannot be blocked: a forger would silence them", REFUSED)
+    if email.endswith("@" + site.addresses.domain):
+        fail(f"{email} is an address of this gateway, from which no mail comes", REFUSED)
 
 
 def foreign(text: str) -> str:

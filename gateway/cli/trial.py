@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from gateway.alias import named_in_chinese
 from gateway.arrive.crowd import inside
-from gateway.cli.app import NO, USAGE, Open, fail, opened, out
+from gateway.cli.app import NO, USAGE, Open, fail, opened, out, say
 from gateway.decide.post import Desk
 from gateway.decide.read import Read, Reader
 from gateway.decide.resolver import Resolver
@@ -47,17 +47,22 @@ def try_mails(
         fail("name at least one file", USAGE)
     with opened() as site:
         reader = Reader(site.site, Resolver(site.site.settings.authentication.resolver))
+        unread = False
         for file in files:
             try:
                 content = file.read_bytes() if str(file) != "-" else sys.stdin.buffer.read()
             except OSError as error:
-                fail(f"{file}: cannot be read: {error.strerror}", NO)
+                say(f"replygate: {file}: cannot be read: {error.strerror}")
+                unread = True
+                continue
             shown = attempt(site, reader, content, to or [], peer, return_path)
             if as_json:
                 sys.stdout.write(json.dumps({"file": str(file), **shown}, ensure_ascii=False) + "\n")
             else:
                 _print(str(file), shown)
         reader.close()
+    if unread:
+        sys.exit(NO)
 
 
 def attempt(
@@ -147,7 +152,7 @@ def _outcome(tx: Transaction, site: Open, outcome: Settled) -> dict[str, Any]:
     chosen = _chosen(tx, site, record, found[0])
     return shown | {
         "subtype": found[0].subtype, "text": found[0].text, "quoted": found[0].quoted,
-        "automatic": found[0].details.automatic,
+        "automatic": found[0].details.automatic, "inside": found[0].details.inside,
         "recipients": [{"who": each.who, "email": each.email, "why": str(each.reason)} for each in chosen.hears],
         "not": [{"who": each.who, "why": each.reason} for each in chosen.not_hears],
     }  # fmt: skip
@@ -178,6 +183,9 @@ def _print(file: str, shown: dict[str, Any]) -> None:
         what = " ".join(filter(None, (decided["disposition"], decided.get("subtype", ""), decided["record"])))
         why = f": {decided['reason']}" if decided["reason"] else ""
         out.print(f"  decided: {what}{why}", style="cyan", markup=False)
+        for name, shown_as in (("automatic", "a machine's"), ("inside", "heard inside alone")):
+            if decided.get(name):
+                out.print(f"    {shown_as}: {decided[name]}", markup=False)
         for each in decided.get("recipients", ()):
             out.print(f"  → {each['who']} <{each['email']}>: {each['why']}", markup=False)
         for each in decided.get("not", ()):

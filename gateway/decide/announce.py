@@ -16,17 +16,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from gateway.decide.derive import name_in_origin
 from gateway.decide.intake import complete, known
 from gateway.decide.post import Desk, Posted, Text, create, happen, person_author, post
-from gateway.decide.quoted import whose
+from gateway.decide.quoted import quoting
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
 from gateway.mail.parse import Attachment, file_name
 from gateway.records import lifecycle
+from gateway.records.conditions import number
 from gateway.records.kinds import DISCUSSION, LEAD, NOTE, TEAM, Kind, Subtype
 from gateway.records.lifecycle import Edit, Refusal
 from gateway.records.record import REFERENCE, TITLE_MAX, Line, Party, Record
 from gateway.rules import RESERVED
-from gateway.store import announced, prints, records
+from gateway.store import announced, records
 from gateway.store.messages import Author, Details
+from gateway.store.public import INNER_FIELDS, Whose
 from gateway.store.session import Conflict, Store, Transaction
 
 ATTACHMENT_MAX = 25 * 1024 * 1024  # octets
@@ -259,21 +261,26 @@ def _check(tx: Transaction, desk: Desk, event: Event, folder: Path, problems: li
     elif stage and lead and stage not in rules.lead_stages:
         problems.append(Problem("fields.stage", stage, f"unknown stage; the stages are {', '.join(rules.lead_stages)}"))
     public = event.event == "message" or (subtype is not None and not subtype.internal)
-    problems += _quoting(tx, desk, event, public=public)
-    return _Checked(
-        event, kind, subtype, record, _check_customer(desk, event, problems), _check_files(event, folder, problems)
-    )
+    files = _check_files(event, folder, problems)
+    checked = _Checked(event, kind, subtype, record, _check_customer(desk, event, problems), files)
+    problems += _quoting(tx, checked, files, public=public)
+    return checked
 
 
-def _quoting(tx: Transaction, desk: Desk, event: Event, *, public: bool) -> list[Problem]:
-    """Return what of an event quotes a note, and outsiders would read: a title and lines at any time."""
+def _quoting(tx: Transaction, checked: _Checked, files: tuple[Attachment, ...], *, public: bool) -> list[Problem]:
+    """Return what of an event quotes a note, and outsiders would read: title, terms and customer at any time."""
+    event = checked.event
     said = {"body": event.body if public else "", "title": event.title or ""}
-    said |= {"lines": "\n".join(line.name for line in event.lines or ())}
-    author = whose(desk, event.actor or "")
+    said |= {"customer.name": event.customer.name if event.customer else ""}
+    said |= {f"fields.{name}": value or "" for name, value in event.fields.items() if name not in INNER_FIELDS}
+    for n, line in enumerate(event.lines or ()):
+        said |= {f"lines.{n}.{name}": getattr(line, name) for name in ("name", "quantity", "price")}
+    products = {f"lines.{n}.name" for n, line in enumerate(event.lines or ()) if number(line.price)}
+    about = checked.record or (records.find(tx, event.origin) if event.origin else None)
+    author = Whose(event.actor or "", record_id=about.id if about else None)
     return [
-        Problem(name, text[:200], "quotes an internal note, and outsiders would read it")
-        for name, text in said.items()
-        if text and prints.quotes_note(tx, [text], author, files=True)
+        Problem(name, said.get(name, "")[:200], "quotes an internal note, or is too long to be compared with them")
+        for name in quoting(tx, author, said, products, files if public else ())
     ]
 
 

@@ -66,7 +66,8 @@ def decide(tx: Transaction, action: str, found: Held, who: str, now: int, addres
     if not done:
         return False
     if action == "block" and "@" in found.author:
-        suppressed.block(tx, found.author, who, now)
+        # What a forger wrote in a customer's name must not silence the customer.
+        suppressed.block(tx, found.author, who, now, proved=found.proved)
     audit.append(tx, who, f"held {action}", str(found.id), now, author=found.author, to=address or found.to)
     return True
 

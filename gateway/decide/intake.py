@@ -8,7 +8,7 @@ from gateway.decide.authorise import Role, authorise_intake
 from gateway.decide.place import Incoming, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.decide.post import create as create_record
-from gateway.decide.quoted import whose
+from gateway.decide.quoted import quoting
 from gateway.mail.address import parse_address, parse_mailboxes
 from gateway.mail.quoting import split_reply
 from gateway.records.commands import asks_note, split_commands
@@ -17,10 +17,11 @@ from gateway.records.kinds import DEFAULT_SUBTYPES, LEAD, Kind
 from gateway.records.lifecycle import AMOUNT, STAGE, Edit
 from gateway.records.record import CUSTOMER, Choice, Party, Record
 from gateway.rules import Intake
-from gateway.store import followers, messages, notices, prints, records
+from gateway.store import followers, messages, notices, records
 from gateway.store.arrivals import Settled
 from gateway.store.messages import Author, Details
 from gateway.store.notices import NewNotice
+from gateway.store.public import Whose
 from gateway.store.session import Transaction
 
 _LEADING = re.compile(r"\s*([A-Za-z][A-Za-z _-]{0,30}|[\u4e00-\u9fff]{2,8})\s*[:：]\s*(.{1,500}?)\s*")
@@ -61,13 +62,13 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
     if decided.name != "accept":
         tell_held(tx, desk, incoming, decided.reason, None, [])
         return Settled("held", decided.cause, decided.reason)
-    if not (released and incoming.recipient.cause == "note") and _is_inner(tx, desk, incoming):
+    edit, said = _read(desk, found, incoming, file)
+    if not (released and incoming.recipient.cause == "note") and _is_inner(tx, incoming, edit):
         reason = "what is a note, answers one or quotes one creates nothing that outsiders could hear of"
         tell_held(tx, desk, incoming, reason, None, [])
         return Settled("held", "note", reason)
     if messages.claim_effect(tx, _scope(found), incoming.original_id, mail.body_digest) == "repeated":
         return Settled("done", "duplicate", "the same mail created a record already")
-    edit, said = _read(desk, found, incoming, file)
     actor = Author(identity.person.key if identity.person else "", incoming.author_name, identity.email)
     kind = desk.site.rules.kinds.by_name[found.creates]
     outside = identity.person is None
@@ -153,13 +154,15 @@ def _let_follow(tx: Transaction, desk: Desk, record: Record, named: Sequence[str
             followers.choose(tx, record.id, Choice(who, DEFAULT_SUBTYPES, how="cc"))
 
 
-def _is_inner(tx: Transaction, desk: Desk, incoming: Incoming) -> bool:
-    """Whether a mail of our own people is a note, or answers one, or its subject, the title to be, quotes one."""
+def _is_inner(tx: Transaction, incoming: Incoming, edit: Edit) -> bool:
+    """Whether a mail of our own people is a note, or answers one, or what it says of the record to be quotes one."""
     person, mail = incoming.identity.person, incoming.mail
     if incoming.note or person is None:
         return incoming.note
     given, _ = split_commands(split_reply(mail.text).text)
-    return asks_note(given) or prints.quotes_note(tx, [mail.subject], whose(desk, person.key))
+    fields = {name: value for name, value in edit.fields.items() if value}
+    said = {"title": mail.subject, "customer": edit.customer.name if edit.customer else "", **fields}
+    return asks_note(given) or bool(quoting(tx, Whose(person.key), said))
 
 
 def _scope(found: Intake) -> str:

@@ -39,22 +39,22 @@ REPEATS = "says the same again, at once"
 def recognised(tx: Transaction, incoming: Incoming, where: Place, text: str) -> Incoming:
     """Return a mail marked as automatic if its author has answered other messages in the same words just now.
 
-    Two gateways with an answering machine between them fall silent so, whatever headers are lost.
+    Two gateways with an answering machine between them fall silent so, whatever headers are lost. What says not what
+    it answers answers as much as its author heard: who sends one photo after the other says more.
     """
-    parent = where.parent
-    if incoming.automatic or incoming.recipient.released or parent is None:
-        return incoming
-    letters = _letters(text)
-    if incoming.now - parent.at > AT_ONCE_MS or not letters:
+    parent, letters = where.parent, _letters(text)
+    if incoming.automatic or incoming.recipient.released or not letters or incoming.arrival.door == FOLDER:
         return incoming
     email, since = incoming.identity.email, incoming.now - REPEATED_MS
+    heard = [parent.at] if parent else messages.heard_since(tx, where.record.id, email, since)
+    if not heard or incoming.now - heard[0] > AT_ONCE_MS:
+        return incoming
     before = messages.said_since(tx, where.record.id, email, since)
-    same = {each.parent_id for each in before if each.parent_id is not None and _says_same(each.text, text)}
-    return (
-        replace(incoming, automatic=REPEATS)
-        if len(same - {parent.id}) >= (2 if len(letters) < SHORT else 1)
-        else incoming
-    )
+    same = [each for each in before if _says_same(each.text, text)]
+    if parent is None and (incoming.attachments or len(heard) <= len(same)):
+        return incoming
+    others = {each.parent_id or -each.id for each in same} - ({parent.id} if parent else set())
+    return replace(incoming, automatic=REPEATS) if len(others) >= (2 if len(letters) < SHORT else 1) else incoming
 
 
 def _says_same(one: str, other: str) -> bool:

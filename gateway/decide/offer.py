@@ -11,6 +11,7 @@ from gateway.decide import sale, thread
 from gateway.decide.command import without_label
 from gateway.decide.place import SHOWN_MAX, Incoming, Place, named, tell_held
 from gateway.decide.post import Desk, Text, happen
+from gateway.decide.quoted import kept_inside
 from gateway.following import Grant
 from gateway.mail.automatic import BY_SUBJECT
 from gateway.mail.quoting import split_reply
@@ -145,6 +146,7 @@ def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         ),
     )  # fmt: skip
     subtype = desk.site.rules.kinds.subtypes[_EVENTS[where.action]]
+    said = kept_inside(tx, incoming, where, said)
     posted = happen(tx, desk, record, subtype, Edit(), author, said, incoming.now)
     if isinstance(posted, Refusal):
         return thread.write(tx, desk, incoming, replace(where, action=""))

@@ -71,6 +71,7 @@ def post(  # noqa: PLR0913 (a message has that many sides)
     """Post a message of `subtype` on `record`."""
     message_id = f"{record.ref.lower()}.{secrets.token_hex(12)}@{desk.addresses.domain}"
     above = (*parent.ancestors, parent.original_id, parent.message_id) if parent else messages.root_ids(tx, record.id)
+    outside = any(desk.site.people.person(email) is None for email in said.addressed)
     made = messages.post(
         tx,
         NewMessage(
@@ -88,7 +89,7 @@ def post(  # noqa: PLR0913 (a message has that many sides)
             ancestors=ancestors(above),
             addressed=said.addressed,
             changes=changes,
-            details=said.details,
+            details=replace(said.details, outside=outside),
             arrival_id=said.arrival_id,
             attachments=said.attachments,
             vouched=said.vouched,

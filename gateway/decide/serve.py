@@ -14,7 +14,7 @@ from gateway.decide.place import Incoming, find_place, tell_held
 from gateway.decide.post import Desk
 from gateway.decide.read import Read
 from gateway.decide.route import Nowhere, Target, ToIntake, ToRecord, ToReserved, ToTeam, Unnamed, route
-from gateway.mail.automatic import BY_SUBJECT, CALENDAR, Automatic, read_automatic
+from gateway.mail.automatic import BY_ADDRESS, BY_SUBJECT, CALENDAR, SAYS, Automatic, read_automatic
 from gateway.mail.quoting import split_reply
 from gateway.records.commands import SEND, UNFOLLOW
 from gateway.records.kinds import NOTE
@@ -40,7 +40,7 @@ def decide(tx: Transaction, desk: Desk, read: Read) -> list[Settled]:
     ]
     if read.identity.results:
         found = [(each.method, each.verdict, each.domain, each.detail) for each in read.identity.results]
-        arrivals.keep_results(tx, read.arrival.id, found)
+        arrivals.keep_results(tx, read.arrival.id, found, proved=read.identity.authenticated)
     author = read.identity.email or "(no single well-formed From)"
     note = _is_note(tx, desk, read, [target for _, target in routed])
     # What a person puts into a folder says what they mean, whoever wrote it.
@@ -82,9 +82,9 @@ def _machines(tx: Transaction, read: Read, target: Target, automatic: Automatic 
 
     Words in its text alone take nobody's mail who is proved to have written it: people write of absence, and of mail
     that came back. It is posted, what others wrote to those inside alone; before it commands, our own people are
-    asked. So is what lists and servers mark of our own people, and what anybody wrote into the answer of a
-    calendar. What is called an automatic answer in its subject, and answers something, is one; no answer to an
-    offer is, of which we ask.
+    asked. So is what lists and servers mark of our own people, what a customer writes whose address is called as a
+    machine's, an answer to us that came through a list, and what anybody wrote into the answer of a calendar. What is
+    called an automatic answer in its subject, and answers something, is one; no answer to an offer is, of which we ask.
     """
     if automatic is None:
         return "", ""
@@ -94,14 +94,30 @@ def _machines(tx: Transaction, read: Read, target: Target, automatic: Automatic 
     if soft and isinstance(target, ToIntake):
         return automatic.why, automatic.why
     leaves = isinstance(target, ToRecord) and target.action == UNFOLLOW.name  # Gmail says that it wrote this itself
-    if soft and (leaves or isinstance(target, HeldAddress | ToReserved)):
+    says = automatic.why.startswith(SAYS)
+    if (leaves and (soft or says)) or (soft and isinstance(target, HeldAddress | ToReserved)):
         return "", ""  # no text for a thread: a decision, or for an administrator
     offer = isinstance(target, ToRecord) and target.action in OFFERS
-    proved = read.identity.authenticated and (person is not None or not automatic.bulk)
+    proved = read.identity.authenticated and (person is not None or _is_a_persons(tx, read, target, automatic))
     called = automatic.why.startswith(BY_SUBJECT) and not offer and _answers(tx, read, target)
     if not soft or called or isinstance(target, ReturnPath) or not (proved or offer):
         return automatic.why, ""
     return "", automatic.why
+
+
+def _is_a_persons(tx: Transaction, read: Read, target: Target, automatic: Automatic) -> bool:
+    """Whether what only reads like a machine's is an outsider's own: a newsletter answers nothing of ours.
+
+    A customer is one whatever their address is called, and what they answer through a list is theirs.
+    """
+    if not automatic.bulk:
+        return True
+    named = automatic.why.startswith(BY_ADDRESS)
+    record = records.find(tx, target.ref) if named and isinstance(target, ToRecord) else None
+    if record is not None and record.customer.owns(read.identity.email):
+        return True
+    answers = messages.records_answered(tx, (*read.mail.in_reply_to, *read.mail.references))
+    return bool(answers) and (named or automatic.kind == "list")
 
 
 def _answers(tx: Transaction, read: Read, target: Target) -> bool:
@@ -187,10 +203,10 @@ def _unwanted(tx: Transaction, desk: Desk, incoming: Incoming, target: Target) -
         return Settled("held", "hops", reason)
     identity = incoming.identity
     sure = identity.person is not None and identity.authenticated
-    # One of our own people cannot be blocked: what a forger wrote in their name would silence them.
-    if identity.person is None and identity.email and suppressed.is_blocked(tx, identity.email):
-        return Settled("refused", "blocked", "mail from this author is blocked")
     proved = identity.authenticated
+    # One of our own people cannot be blocked: what a forger wrote in their name would silence them.
+    if identity.person is None and identity.email and suppressed.is_blocked(tx, identity.email, proved=proved):
+        return Settled("refused", "blocked", "mail from this author is blocked")
     too_much = desk.flood.too_much(desk.site.rules.limits, identity.email, _name(target), sure=sure, proved=proved)
     if too_much:
         if proved:  # of the others there may be any number

@@ -1,4 +1,7 @@
-"""The texts in an attachment: of the file, of the mails in it and of what they attach, whatever type it says to be."""
+"""The texts in an attachment: of the file, of the mails in it and of what they attach, whatever type it says to be.
+
+*Standards:* RFC 5545 §3.3.11 (how a calendar writes a new line).
+"""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +18,10 @@ _FIELDS = rb"(?:[A-Za-z-]{2,60}:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){2}"
 _MAIL = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,20}(?:From [^\r\n]{1,200}\r?\n)?" + _FIELDS)
 _MBOX = re.compile(rb"(?:\A|\r?\n)From [^\r\n]{1,200}\r?\n")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
-_MARKUP = re.compile(r"<(?:!doctype|html|head|body|div|p|table|span|br)\b", re.IGNORECASE)
+_CARD = re.compile(r"\bBEGIN:V(?:CALENDAR|CARD)\b", re.IGNORECASE)
+_CARD_AT = 1_000  # characters before which a calendar or card begins
+_NEWLINE = re.compile(r"\\[nN]|\r?\n[ \t]")  # as calendars and cards write one (RFC 5545 §3.3.11), and their folds
+_MARKUP = re.compile(r"<(?:!doctype|\?xml|svg|text|tspan|html|head|body|div|p|table|span|br)\b", re.IGNORECASE)
 # What holds a text that only its own program reads: S/MIME, PGP; and Outlook's own form, beside no text.
 _SEALED = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime", "application/pgp-encrypted"})
 _TNEF = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
@@ -51,6 +57,8 @@ def attached_in(attachment: Attachment, depth: int = 0) -> Iterator[Attachment]:
 def _shown_or_not(text: str) -> Iterator[str]:
     """Give a text; of a page what its reader sees, what they do not, and what stands in its marks."""
     yield text
+    if _CARD.search(text[:_CARD_AT]):
+        yield _NEWLINE.sub(" ", text)
     if _MARKUP.search(text[:20_000]):
         yield html_to_text(text)
         yield _TAG.sub(" ", text)

@@ -22,6 +22,7 @@ Kind = words.Kind
 
 EXAMINED = 4 * 1024  # characters of the text that are looked at
 CALENDAR = "a calendar's answer"
+BY_ADDRESS, SAYS = "from ", "says: "  # where the author's address says so, and where a mail begins with it
 BY_SUBJECT = "subject: "  # what the reason begins with where the subject says so
 _SENTENCE_MAX, _SENTENCES_MAX = 300, 60
 _VALUE_MAX = 1_000  # characters of a field that are looked at
@@ -51,7 +52,7 @@ class Automatic:
     kind: Kind
     why: str
     worded: bool = False  # its words alone say so: no field and no address of a machine's
-    bulk: bool = False  # only fields that lists and servers set on what people write, too
+    bulk: bool = False  # only fields that lists and servers set on what people write, too, or its author's address
 
 
 def read_automatic(mail: Mail, return_path: str) -> Automatic | None:
@@ -68,7 +69,7 @@ def read_automatic(mail: Mail, return_path: str) -> Automatic | None:
     if marked:
         kind = worded.kind if worded else _kind_by_hint(mail, said) or marked.kind
         return replace(marked, kind=kind, bulk=marked.bulk and not worded)
-    return replace(worded, worded=True) if worded else None
+    return replace(worded, worded=not worded.why.startswith(SAYS)) if worded else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ def _by_header(mail: Mail, said: _Said, return_path: str) -> Automatic | None:
         return Automatic(kind.kind, "null return path")
     if marked and robot:
         its = robot.kind == "bounce" or marked.kind == "list"
-        return Automatic(robot.kind if its else marked.kind, marked.why)
+        return Automatic(robot.kind if its else marked.kind, marked.why, bulk=False)
     return marked or robot
 
 
@@ -266,7 +267,7 @@ def _by_bulk(mail: Mail, fields: dict[str, str], said: _Said) -> Automatic | Non
             return Automatic(kind, f"Precedence: {value}", bulk="auto" not in value)
     if listed:
         return Automatic("list", f"{listed} is set", bulk=True)
-    if fields.get("x-auto-response-suppress", "").strip().lower() == "all":
+    if "all" in fields.get("x-auto-response-suppress", "").lower().replace(",", " ").split():
         return Automatic("notification", "X-Auto-Response-Suppress: All", bulk=True)
     return None
 
@@ -274,8 +275,8 @@ def _by_bulk(mail: Mail, fields: dict[str, str], said: _Said) -> Automatic | Non
 def _by_address(said: _Said) -> Automatic | None:
     local = said.local[:64]
     if words.MAILER.match(local):
-        return Automatic("bounce", f"from {local}")
-    return Automatic("notification", f"from {local}") if words.ROBOT.search(local) else None
+        return Automatic("bounce", f"{BY_ADDRESS}{local}", bulk=True)
+    return Automatic("notification", f"{BY_ADDRESS}{local}", bulk=True) if words.ROBOT.search(local) else None
 
 
 def _by_words(said: _Said) -> Automatic | None:
@@ -349,14 +350,14 @@ def _read_or_challenged(said: _Said) -> Automatic | None:
 
 
 def _declared(said: _Said) -> Automatic | None:
-    """A sentence that says of its own mail that a machine wrote it."""
-    for sentence in said.sentences:
+    """A sentence that says of its own mail that a machine wrote it: the first is no footer, nor somebody's tale."""
+    for at, sentence in enumerate(said.sentences):
         if any(each.match(sentence) for each in phrases.DECLARED.values()) and not phrases.DENIED.search(sentence):
-            return Automatic(_kind_of_text(said), f"says: {sentence[:40]}")
+            return Automatic(_kind_of_text(said), f"{'declares: ' if at else SAYS}{sentence[:40]}")
     if words.ANSWERS_BY_ITSELF.match(said.first):
-        return Automatic(_kind_of_text(said), f"says: {said.first[:40]}")
+        return Automatic(_kind_of_text(said), f"{SAYS}{said.first[:40]}")
     if words.SYSTEMS.match(said.first):
-        return Automatic("notification", f"says: {said.first[:40]}")
+        return Automatic("notification", f"{SAYS}{said.first[:40]}")
     return _acknowledged(said)
 
 
@@ -383,7 +384,7 @@ def _kind_of_text(said: _Said) -> Kind:
 def _away(said: _Said) -> Automatic | None:
     """An absence told in the pieces that an assistant's text is made of; one piece is what people write too."""
     if phrases.AWAY_LINE.match(said.first):
-        return Automatic("vacation", f"says: {said.first[:40]}")
+        return Automatic("vacation", f"away: {said.first[:40]}")
     told = next((each for each in said.sentences[:7] if phrases.AWAY.match(each)), "")
     if said.asks or not told:
         return None

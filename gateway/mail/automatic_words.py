@@ -123,8 +123,8 @@ ABSENT_FIRM = re.compile(r"\s*(?::|(?:-|–)?\s*(?:re|aw|sv|回覆|回复|答复
 ABSENT_ENDS = re.compile(r"\s*(?:$|[:;!.|()\[\]/~]|[-–—]|(?:until|till|from|bis|vom|jusqu|du|hasta|fino|至|到)\b|\d)")
 # Notes and its kin: "X is out of the office", the whole subject.
 NAMED_ABSENT = re.compile(
-    r"[^:?]{1,60} (?:is|will be) (?:currently )?(?:out of (?:the )?office|on (?:leave"
-    r"|vacation))\.?(?:\s?\([^()]{0,80}\))?"
+    r"[^:?]{1,60} (?:(?:is|will be) (?:currently )?(?:out of (?:the )?office|on (?:leave"
+    r"|vacation))|(?:目前)?不在(?:辦公室|办公室))[.。]?(?:\s?\([^()]{0,80}\))?"
 )
 AUTO = re.compile(r"auto ?:\s*")
 
@@ -246,7 +246,7 @@ READ_TEXT = re.compile(
     r"|(?:fue|ha sido) (?:leído|abierto)|è stato (?:letto|visualizzato|aperto)|foi (?:lida|lido|aberta)|werd gelezen"
     r"|is gelezen"
     r"|(?:lästes|har lästs)|blev læst|został[ao] (?:przeczytan|odczytan|otwart)|(?:прочитано|прочтено)"
-    r"|被(?:[阅閱][读讀]|讀取|读取|打[开開]|查看)|(?:已|經)?於[^。]{0,60}(?:讀取|閱讀|開啟)|于[^。]{0,60}(?:阅读|读取"
+    r"|被(?:[阅閱][读讀]|讀取|读取|打[开開]|查看)|(?:已|經)?於[^。]{0,60}(?:讀取|閱讀|開啟)|[于在][^。]{0,60}(?:阅读|读取"
     r"|打开|查看)|(?:打开|开启)阅读"
     r"|(?:邮件|郵件)(?:收条|收條|回條)|開封されました|開封確認|읽었습니다|읽음"
 )

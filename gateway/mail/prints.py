@@ -9,59 +9,108 @@ found again is only a hint: `passages` then compares the texts themselves.
 
 import hashlib
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 QUOTED_MIN = 40  # characters of the original, blanks and punctuation among them
 PIECE = 12  # letters and digits of a piece
-_TEXT_MAX = 200_000  # characters that are looked at
-_LOOKED_MAX = 20_000  # places at which two texts are compared
+_KEPT_MAX = 200_000  # characters of which prints are kept
 _BY_CHANCE = 5  # letters
+_STEP = 50  # letters that are searched while one is compared
+
+
+class TooMuch(Exception):
+    """More would have to be compared than one mail is worth."""
+
+
+@dataclass
+class Effort:
+    """How many letters are compared for one mail, at most."""
+
+    left: int
+
+    def spend(self, letters: int) -> None:
+        """Take so many of what is left. Raises TooMuch."""
+        self.left -= letters
+        if self.left < 0:
+            raise TooMuch
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """The letters and digits of a text, folded, and where each stood."""
+
+    letters: str
+    places: Sequence[int]
+
+
+def read(text: str) -> Letters:
+    """Return the letters of a text: what is compared, however it was quoted, wrapped or spaced."""
+    if text.isascii():
+        places = [place for place, char in enumerate(text) if char.isalnum()]
+        return Letters("".join([text[place] for place in places]).lower(), places)
+    letters: list[str] = []
+    places = []
+    for place, char in enumerate(unicodedata.normalize("NFC", text)):
+        folded = char.lower() if char.isascii() else unicodedata.normalize("NFKC", char).casefold()
+        for each in folded:
+            if each.isalnum():
+                letters.append(each)
+                places.append(place)
+    return Letters("".join(letters), places)
 
 
 def prints(text: str) -> set[int]:
     """Return the prints of a text, few of them: to be kept."""
-    letters, _ = _reduced(text)
+    letters = read(text[:_KEPT_MAX]).letters
     last = len(letters) - PIECE
-    return {_print(letters[at : at + PIECE]) for at in range(0, last + 1, PIECE)}
+    return {_print(letters[at : at + PIECE]) for at in (*range(0, last + 1, PIECE), *([last] if last > 0 else []))}
 
 
-def every_print(text: str) -> Iterator[int]:
-    """Give the prints of a text at every place: to be looked for among those kept."""
-    letters, _ = _reduced(text)
+def every_print(letters: str) -> Iterator[int]:
+    """Give the prints of a text, as its letters, at every place: to be looked for among those kept."""
     for at in range(len(letters) - PIECE + 1):
         yield _print(letters[at : at + PIECE])
 
 
-def passages(text: str, original: str, least: int = QUOTED_MIN) -> Iterator[str]:
-    """Give what `text` holds of `original`, in runs of `least` characters or more, as letters."""
-    inside, _ = _reduced(text)
-    letters, places = _reduced(original)
-    looked = 0
+def passages(inside: str, original: Letters, effort: Effort, *, ending: int = 0) -> Iterator[str]:
+    """Give what a text, as its letters, holds of `original`, in runs of 40 characters or more, as letters.
+
+    The last letters of the original are left out, so many as `ending`. Raises TooMuch.
+    """
+    letters, places = original.letters[: len(original.letters) - ending], original.places
     seen: dict[int, int] = {}  # how far runs go that were given, by how far apart the two places are
     for at in range(0, len(letters) - PIECE + 1, PIECE):
+        effort.spend(1 + len(inside) // (PIECE * _STEP))
         found = inside.find(letters[at : at + PIECE])
         while found >= 0:
+            effort.spend(1)
             if seen.get(found - at, 0) <= at:
                 start, end = _run(letters, inside, at, found)
+                effort.spend(end - start)
                 seen[found - at] = end
-                looked += 1
-                if looked > _LOOKED_MAX:
-                    yield letters  # what repeats itself so often is not worth an hour of looking
-                    return
-                if places[end - 1] - places[start] + 1 >= least:
+                if places[end - 1] - places[start] + 1 >= QUOTED_MIN:
                     yield letters[start:end]
             found = inside.find(letters[at : at + PIECE], found + 1)
 
 
-def letters_of(text: str) -> str:
-    """Return what passages are looked for in: the letters and digits of a text."""
-    return _reduced(text)[0]
+def common_ending(one: str, other: str) -> int:
+    """Return how many letters two texts, as their letters, end with alike."""
+    if not other.endswith(one[-PIECE:]):
+        return 0
+    return bisect_left(range(1, len(one) + 1), 1, key=lambda n: not other.endswith(one[-n:]))
 
 
-def holds(letters: str, passage: str) -> bool:
-    """Whether a passage stands whole in a text, given as its letters; a few at its ends agree by chance."""
-    sure = passage[_BY_CHANCE:-_BY_CHANCE]
-    return (sure if len(sure) >= PIECE else passage) in letters
+def holds(letters: str, passage: str, effort: Effort) -> bool:
+    """Whether a passage stands whole in a text, given as its letters; a few at its ends agree by chance, no number."""
+    effort.spend(1 + len(letters) // _STEP)
+    start, end = 0, len(passage)
+    while start < _BY_CHANCE and end - start > PIECE and not passage[start].isnumeric():
+        start += 1
+    while len(passage) - end < _BY_CHANCE and end - start > PIECE and not passage[end - 1].isnumeric():
+        end -= 1
+    return passage[start:end] in letters
 
 
 def _run(one: str, other: str, at: int, there: int) -> tuple[int, int]:
@@ -73,23 +122,6 @@ def _run(one: str, other: str, at: int, there: int) -> tuple[int, int]:
     while end < len(one) and right < len(other) and one[end] == other[right]:
         end, right = end + 1, right + 1
     return start, end
-
-
-def _reduced(text: str) -> tuple[str, Sequence[int]]:
-    """Return the letters and digits of a text, folded, and where each stood."""
-    text = text[:_TEXT_MAX]
-    if text.isascii():
-        places = [place for place, char in enumerate(text) if char.isalnum()]
-        return "".join([text[place] for place in places]).lower(), places
-    letters: list[str] = []
-    places = []
-    for place, char in enumerate(text):
-        folded = char.lower() if char.isascii() else unicodedata.normalize("NFKC", char).casefold()
-        for each in folded:
-            if each.isalnum():
-                letters.append(each)
-                places.append(place)
-    return "".join(letters), places
 
 
 def _print(piece: str) -> int:

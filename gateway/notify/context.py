@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gateway.alias import Addresses
 from gateway.mail.address import mixes_scripts
 from gateway.notify import buttons
-from gateway.notify.recipients import Chosen, Heard
+from gateway.notify.recipients import SUPPRESSED, Chosen, Heard, Left
 from gateway.notify.render import Renderer, Value
 from gateway.records.conditions import number
 from gateway.records.kinds import ASSIGNED, QUOTATION, SENT, TEAM, Kinds, Subtype
@@ -52,7 +52,8 @@ WHYS = {
 WHY_NOTS = (
     "did it themselves", "wrote it themselves", "does not follow this record", "stands in To or Cc of the mail itself",
     "mail to the address is suppressed", "wants no mail (delivery: none)", "did not hear of it either",
-    "taken back before it left", "it quotes an internal note", "nobody outside followed when it was written",
+    "taken back before it left", "it quotes an internal note",
+    "it is too long to be compared with internal notes", "nobody outside followed when it was written",
     "follows only by a command that stood beside it", "it reads like a machine's answer",
     "nobody knows who wrote it", "it came to the address of notes",
     "an outsider never hears of an internal subtype",
@@ -131,6 +132,7 @@ def build(
         "subtype": message.subtype,
         "subtype_label": told.subtype.label(language),
         "customer": whose.outsider,
+        "not_told": inside and Left(next(iter(record.customer.emails), ""), SUPPRESSED) in told.chosen.not_hears,
         "author": _with_address(site, message),
         "text": message.text or (about.text if about else ""),
         "note": message.subtype == "note",

@@ -197,9 +197,10 @@ def settle_recipient(tx: Transaction, recipient_id: int, settled: Settled, now: 
     )  # fmt: skip
 
 
-def keep_results(tx: Transaction, arrival_id: int, results: Sequence[Sequence[str]]) -> None:
-    """Keep what authentication found of an arrival."""
-    tx.execute(sa.update(arrival).where(arrival.c.id == arrival_id).values(results=[list(each) for each in results]))
+def keep_results(tx: Transaction, arrival_id: int, results: Sequence[Sequence[str]], *, proved: bool) -> None:
+    """Keep what authentication found of an arrival, and whether it proves who wrote it."""
+    found = [list(each) for each in results]
+    tx.execute(sa.update(arrival).where(arrival.c.id == arrival_id).values(results=found, proved=proved))
 
 
 def finish(tx: Transaction, claimed: Claim) -> bool:

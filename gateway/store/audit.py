@@ -53,9 +53,16 @@ def listed(tx: Transaction, limit: int = 100, what: str = "") -> list[Entry]:
     """Return the newest entries, oldest first; `what` narrows to one kind."""
     query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
     rows = tx.execute(query.where(audit.c.what == what) if what else query).all()
-    return [
-        Entry(row.id, row.at, row.who, row.what, row.about, json.loads(row.data), row.hash) for row in reversed(rows)
-    ]
+    return [Entry(row.id, row.at, row.who, row.what, row.about, _data(row.data), row.hash) for row in reversed(rows)]
+
+
+def _data(text: str) -> Mapping[str, Any]:
+    """Return what else an entry says; of one that somebody changed, what stands there now."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        data = None
+    return data if isinstance(data, dict) else {"unreadable": text}
 
 
 @dataclass(frozen=True, slots=True)

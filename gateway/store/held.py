@@ -30,6 +30,7 @@ class Held:
     record: str
     digest: bytes
     results: Sequence[Sequence[str]] | None = None
+    proved: bool = False  # its author wrote it
 
 
 def listed(tx: Transaction, limit: int = 1000, states: Sequence[str] = KEPT) -> list[Held]:
@@ -49,6 +50,7 @@ def _query(states: Sequence[str] = KEPT) -> sa.Select[Any]:
         sa.select(
             table.c.id, arrival.c.received_at, table.c.author, table.c.address, table.c.subject, table.c.state,
             table.c.cause, table.c.reason, sa.func.coalesce(record.c.ref, ""), arrival.c.content, arrival.c.results,
+            arrival.c.proved,
         )
         .join(arrival, arrival.c.id == table.c.arrival_id)
         .outerjoin(record, record.c.id == table.c.record_id)

@@ -1,6 +1,6 @@
 """Threads: every entry is a message, and stays as it was posted."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -66,6 +66,7 @@ class Details:
     announced: str = ""  # the id of the event
     answered: str = ""  # the outside address whose message this answers
     quiet: bool = False  # the record stood in Bcc: filed, and nobody told
+    outside: bool = False  # its author's own mail server took it to somebody outside
     inside: str = ""  # why no outsider hears of it, though its subtype is public
     unheard: tuple[str, ...] = ()  # outsiders who follow only by a command beside it
     results: tuple[str, ...] = ()  # what authentication said
@@ -207,21 +208,6 @@ def any_note(tx: Transaction, ids: Sequence[str]) -> bool:
     return tx.execute(query, {"ids": wanted}).first() is not None
 
 
-def read_outside(
-    tx: Transaction, record_id: int, whos: Collection[str], is_outside: Callable[[str], bool]
-) -> list[Message]:
-    """Return the newest messages on a record, or of these people anywhere, that somebody outside wrote or got."""
-    got = sa.exists().where(delivery.c.message_id == message.c.id, delivery.c.outsider)
-    theirs = sa.or_(message.c.record_id == record_id, message.c.author_who.in_(whos))
-    query = sa.select(message, got.label("got")).where(theirs).order_by(message.c.id.desc()).limit(_WINDOW)
-    found = [(row.got, _message(row)) for row in tx.execute(query)]
-    return [
-        each
-        for got_outside, each in found
-        if got_outside or each.author.outsider or (not each.internal and any(map(is_outside, each.addressed)))
-    ]
-
-
 def records_answered(tx: Transaction, ids: Sequence[str]) -> list[int]:
     """Return the records in whose threads stand the messages with these ids, ours or the authors'; earlier ids win."""
     wanted = list(dict.fromkeys(ids))[:_WINDOW]
@@ -351,8 +337,9 @@ def records_made(tx: Transaction, scope: str, ids: Sequence[str]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What somebody said on a record: the text, and the message it answered."""
+    """What somebody said on a record: the message's id, its text, and the message it answered."""
 
+    id: int
     text: str
     parent_id: int | None
 
@@ -360,12 +347,24 @@ class Said:
 def said_since(tx: Transaction, record_id: int, author_email: str, since: int, limit: int = 20) -> list[Said]:
     """Return what an author said on a record since then, newest first."""
     query = (
-        sa.select(message.c.text, message.c.parent_id)
+        sa.select(message.c.id, message.c.text, message.c.parent_id)
         .where(message.c.record_id == record_id, message.c.author_email == author_email, message.c.at >= since)
         .order_by(message.c.id.desc())
         .limit(limit)
     )
-    return [Said(row.text, row.parent_id) for row in tx.execute(query)]
+    return [Said(row.id, row.text, row.parent_id) for row in tx.execute(query)]
+
+
+def heard_since(tx: Transaction, record_id: int, email: str, since: int, limit: int = 20) -> list[int]:
+    """Return when messages of a record were posted that went to an address since then (ms), the newest first."""
+    query = (
+        sa.select(message.c.at)
+        .join(delivery, delivery.c.message_id == message.c.id)
+        .where(message.c.record_id == record_id, message.c.at >= since, delivery.c.recipient == email)
+        .order_by(message.c.id.desc())
+        .limit(limit)
+    )
+    return list(tx.execute(query).scalars())
 
 
 def count_since(tx: Transaction, record_id: int, author_email: str, since: int) -> int:

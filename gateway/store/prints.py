@@ -1,8 +1,6 @@
 """What notes say, and the files attached to them, as prints: which a text may quote, in whatever thread they stand."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import sqlalchemy as sa
@@ -10,35 +8,26 @@ import sqlalchemy as sa
 from gateway.mail import prints
 from gateway.mail.attached import texts_in
 from gateway.mail.parse import Attachment
+from gateway.mail.prints import Effort, Letters
 from gateway.store import messages
 from gateway.store.content import insert_new, load
 from gateway.store.messages import Message
+from gateway.store.public import Public, Whose
 from gateway.store.session import Transaction
 from gateway.store.tables import note_print
 
 _ASKED = 500  # prints that are asked for at once
-_FOUND_MAX = 50  # notes that are compared
+_ASKED_MAX = 200_000  # letters of an outsider's mail whose prints are
+_ASKED_WHOLE = 600_000  # of one that is compared as a whole
+_COMPARED_MAX = 2_000_000  # letters of a mail that are compared with notes
+_SHARED_MAX = 200  # notes that share one piece with a text and are looked at, the newest
+_FOUND_MAX = 200  # notes that one text is compared with
 _KEPT_MAX = 20_000  # prints of a note, from which on no other file of it is looked at
+_READ_STEP = 20  # octets of a note's file that are read while one letter is compared
 _ANY = sa.select(note_print.c.message_id).limit(1)
-_FIND = (
-    sa.select(note_print.c.message_id)
-    .distinct()
-    .where(note_print.c.piece.in_(sa.bindparam("pieces", expanding=True)))
-    .limit(_FOUND_MAX)
-)
-_BLANK_LINE = re.compile(r"\n\s*\n")
-_SIGNED_MAX = 1_500  # characters at the end of a text that may be its author's signature
-_SIGNED_TWICE = 2  # mails from which on what stands below them is one
-_PUBLIC_MAX = 400_000  # characters of messages that are looked through for what is no secret
-_LONGEST = 20_000  # characters of one of them
-
-
-@dataclass(frozen=True, slots=True)
-class Whose:
-    """Whose text is compared with notes: a person's key, or "". `is_outside` says of an address whether it is."""
-
-    who: str
-    is_outside: Callable[[str], bool]
+_NTH = sa.func.row_number().over(partition_by=note_print.c.piece, order_by=note_print.c.message_id.desc()).label("nth")
+_SHARING = sa.select(note_print, _NTH).where(note_print.c.piece.in_(sa.bindparam("pieces", expanding=True))).subquery()
+_FIND = sa.select(_SHARING.c.piece, _SHARING.c.message_id).where(_SHARING.c.nth <= _SHARED_MAX)
 
 
 def keep(tx: Transaction, message_id: int, text: str, attached: Sequence[Attachment] = ()) -> None:
@@ -51,73 +40,78 @@ def keep(tx: Transaction, message_id: int, text: str, attached: Sequence[Attachm
         insert_new(tx, note_print, [{"piece": piece, "message_id": message_id} for piece in pieces])
 
 
-def quotes_note(tx: Transaction, texts: Iterable[str], author: Whose, *, files: bool = False) -> bool:
-    """Whether one of `texts` holds 40 characters or more of a note, or of the `files` attached to one, in one run.
+class Comparison:
+    """Compares the texts of one mail with all notes: the `whole` of them, or only as much as one mail is worth."""
 
-    What somebody outside wrote, or read already, in the thread of that note is no secret of it, where the run lies
-    whole in one such text; nor is what stands below several mails of its author, or of who writes now.
-    """
-    if tx.execute(_ANY).first() is None:
-        return False
-    for text in texts:
-        ids: set[int] = set()
-        for pieces in _batches(prints.every_print(text)):
-            ids.update(tx.execute(_FIND, {"pieces": pieces}).scalars())
-        public = _Public(tx, author)
-        for note in messages.load(tx, ids):
-            for original in _originals(tx, note, files=files):
-                if not all(public.has(note, passage) for passage in prints.passages(text, original)):
-                    return True
-    return False
-
-
-def _originals(tx: Transaction, note: Message, *, files: bool) -> Iterator[str]:
-    yield note.text
-    kept = messages.attachments(tx, [note.id]).get(note.id, []) if files else []
-    for each in kept:
-        yield from _said([Attachment(each.name, each.media_type, load(tx, each.digest))])
-
-
-class _Public:
-    """What is no secret of a note: each text is read once, and only as much of them as can be looked at quickly."""
-
-    def __init__(self, tx: Transaction, author: Whose) -> None:
+    def __init__(self, tx: Transaction, author: Whose, *, whole: bool) -> None:
         self._tx = tx
         self._author = author
-        self._texts: dict[tuple[int, str], tuple[list[str], list[str]]] = {}
+        self._whole = whole
+        self._effort = Effort(_COMPARED_MAX)
+        self._asking = Effort(_ASKED_WHOLE if whole else _ASKED_MAX)
+        self._public = Public(tx, author, self._effort)
+        self._any = tx.execute(_ANY).first() is not None
 
-    def has(self, note: Message, passage: str) -> bool:
-        """Whether a passage of a note stands, whole, in its thread where outsiders read it, or is a signature."""
-        key = (note.record_id, note.author.who)
-        if key not in self._texts:
-            self._texts[key] = self._read(note)
-        thread, tails = self._texts[key]
-        signed = sum(prints.holds(each, passage) for each in tails) >= _SIGNED_TWICE
-        return signed or any(prints.holds(each, passage) for each in thread)
+    def quotes(self, texts: Iterable[str], *, files: bool = False, product: bool = False) -> bool:
+        """Whether one of `texts` holds 40 characters or more of a note, or of the `files` attached to one, in one run.
 
-    def _read(self, note: Message) -> tuple[list[str], list[str]]:
-        whos = {self._author.who, note.author.who} - {""}
-        thread: list[str] = []
-        tails: list[str] = []
-        left = _PUBLIC_MAX
-        for each in messages.read_outside(self._tx, note.record_id, whos, self._author.is_outside):
-            text = each.text[:_LONGEST]
-            left -= len(text)
-            if left < 0:
-                break
-            if each.record_id == note.record_id:
-                thread.append(prints.letters_of(text))
-            if each.author.who:
-                _, *below = _BLANK_LINE.split(text, 1)
-                tails.append(prints.letters_of("".join(below)[-_SIGNED_MAX:]))
-        return thread, tails
+        What is no secret of that note (store/public.py) does not count; nor does the name of a `product` that the
+        note says whole, among other words. Raises TooMuch where the whole would be more than one mail is worth.
+        """
+        seen: set[str] = set()
+        for text in texts if self._any else ():
+            if text in seen or not (self._whole or self._asking.left):
+                continue
+            seen.add(text)
+            read = prints.read(text)
+            asked = read.letters if self._whole else read.letters[: self._asking.left]
+            self._asking.spend(len(asked))
+            own = len(read.letters) - self._public.signature(read, self._author.who)
+            found = self._find(asked[: own + prints.PIECE - 1])
+            for note in messages.load(self._tx, found):
+                if self._quotes(asked, note, found[note.id], files=files, product=product):
+                    return True
+        return False
+
+    def _quotes(self, letters: str, note: Message, pieces: set[int], *, files: bool, product: bool) -> bool:
+        """Whether a text quotes one note, with which it shares `pieces`."""
+        if self._public.has(note, letters):
+            return False
+        said = prints.read(note.text)
+        ending = max(self._public.signature(said, who) for who in (note.author.who, self._author.who))
+        for run in prints.passages(letters, said, self._effort, ending=ending):
+            named = product and letters == run and len(said.letters) >= len(run) + prints.PIECE
+            if not named and not self._public.has(note, run):
+                return True
+        if not files or pieces <= prints.prints(note.text):
+            return False
+        runs = (run for original in self._files(note) for run in prints.passages(letters, original, self._effort))
+        return any(not self._public.has(note, run) for run in runs)
+
+    def _files(self, note: Message) -> Iterator[Letters]:
+        for each in messages.attachments(self._tx, [note.id]).get(note.id, []):
+            self._effort.spend(each.size // _READ_STEP)
+            for text in _said([Attachment(each.name, each.media_type, load(self._tx, each.digest))]):
+                yield prints.read(text)
+
+    def _find(self, letters: str) -> dict[int, set[int]]:
+        """Return the notes that may hold some of a text, with the pieces that both hold.
+
+        First those that share what few share with it: of what stands in many, the newest may have to do.
+        """
+        sharing: dict[int, list[int]] = {}
+        pieces = prints.every_print(letters)
+        while batch := list(islice(pieces, _ASKED)):
+            for row in self._tx.execute(_FIND, {"pieces": batch}):
+                sharing.setdefault(row.piece, []).append(row.message_id)
+        found: dict[int, set[int]] = {}
+        for piece, notes in sorted(sharing.items(), key=lambda pair: len(pair[1])):
+            for note in notes:
+                if note in found or len(found) < _FOUND_MAX:
+                    found.setdefault(note, set()).add(piece)
+        return found
 
 
 def _said(attached: Iterable[Attachment]) -> Iterator[str]:
     for each in attached:
         yield from texts_in(each, [])
-
-
-def _batches(pieces: Iterator[int]) -> Iterator[list[int]]:
-    while batch := list(islice(pieces, _ASKED)):
-        yield batch

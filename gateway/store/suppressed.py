@@ -12,7 +12,7 @@ from gateway.store.tables import blocked, bounce, suppression
 DAY = 86_400_000  # milliseconds
 FORGOTTEN_DAYS = 90  # after so many a bounce no longer counts
 _SUPPRESSED = sa.select(suppression.c.email).where(suppression.c.email.in_(sa.bindparam("emails", expanding=True)))
-_BLOCKED = sa.select(blocked.c.email).where(blocked.c.email == sa.bindparam("wanted"))
+_BLOCKED = sa.select(blocked.c.proved).where(blocked.c.email == sa.bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,18 @@ def listed_suppressed(tx: Transaction) -> list[Entry]:
     return [Entry(row.email, row.reason, row.at) for row in rows]
 
 
-def is_blocked(tx: Transaction, email: str) -> bool:
-    """Whether mail from `email` is refused, quietly."""
-    return tx.execute(_BLOCKED, {"wanted": email}).first() is not None
+def is_blocked(tx: Transaction, email: str, *, proved: bool) -> bool:
+    """Whether mail from `email` is refused, quietly: any, or only such as nobody proved that they wrote."""
+    found = tx.execute(_BLOCKED, {"wanted": email}).first()
+    return found is not None and (found.proved or not proved)
 
 
-def block(tx: Transaction, email: str, by: str, now: int) -> bool:
-    """Refuse mail from `email` from now on; False if that was so already."""
-    if is_blocked(tx, email):
+def block(tx: Transaction, email: str, by: str, now: int, *, proved: bool = True) -> bool:
+    """Refuse mail from `email` from now on; False if that was so already. Not `proved`: only what nobody proved."""
+    if is_blocked(tx, email, proved=proved):
         return False
-    insert_new(tx, blocked, [{"email": email, "by": by, "at": now}])
+    tx.execute(sa.delete(blocked).where(blocked.c.email == email))
+    insert_new(tx, blocked, [{"email": email, "by": by, "at": now, "proved": proved}])
     return True
 
 
@@ -89,4 +91,7 @@ def unblock(tx: Transaction, email: str) -> bool:
 def listed_blocked(tx: Transaction) -> list[Entry]:
     """Return the blocked addresses, newest first."""
     rows = tx.execute(sa.select(blocked).order_by(blocked.c.at.desc(), blocked.c.email))
-    return [Entry(row.email, f"blocked by {row.by}", row.at) for row in rows]
+    return [
+        Entry(row.email, f"blocked by {row.by}{'' if row.proved else ', where nobody proved who wrote'}", row.at)
+        for row in rows
+    ]

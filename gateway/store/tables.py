@@ -1,7 +1,6 @@
 """The whole schema, on one page. Times are milliseconds since 1970, UTC.
 
-What waits to be done carries the same five columns (`_work`): who claims a row, until when, how
-often it was tried; store/lease.py is the one place that claims.
+What waits to be done carries the same five columns (`_work`); store/lease.py is the one place that claims.
 """
 
 from collections.abc import Sequence
@@ -92,7 +91,7 @@ arrival = Table(
     Column("peer", String(64), nullable=False),
     Column("helo", String(255), nullable=False),
     Column("return_path", String(1000), nullable=False),
-    Column("trusted", Boolean, nullable=False),
+    Column("trusted", Boolean, nullable=False), Column("proved", Boolean, nullable=False, server_default=text("false")),
     Column("auth_who", String(100), nullable=False, server_default=""),  # the person of SMTP AUTH
     Column("results", JSON),  # [method, verdict, domain, detail]: what authentication found, once it was asked
     Column("content", LargeBinary(32), ForeignKey("content.digest"), nullable=False),
@@ -226,6 +225,7 @@ message = Table(
 Index("ix_message_record", message.c.record_id, message.c.id)
 Index("ix_message_author", message.c.record_id, message.c.author_email, message.c.at)
 Index("ix_message_original", message.c.original_id)
+Index("ix_message_who", message.c.author_who, message.c.id)
 Index("ix_message_due", message.c.due_at, sqlite_where=_PENDING, postgresql_where=_PENDING)
 attachment = Table(
     "attachment", metadata,
@@ -314,7 +314,7 @@ bounce = Table(
 blocked = Table(
     "blocked", metadata,
     Column("email", String(400), primary_key=True),
-    Column("by", String(100), nullable=False), _at("at"),
+    Column("by", String(100), nullable=False), Column("proved", Boolean, nullable=False), _at("at"),
 )  # fmt: skip
 
 # ---- mailboxes: how far an account was read, and what stands where in it

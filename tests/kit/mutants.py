@@ -35,7 +35,7 @@ class Mutant:
     tests: tuple[str, ...] = ()
 
 
-FIFTH = "tests/decide/test_fifth_look.py"
+FIFTH, SIXTH = "tests/decide/test_fifth_look.py", "tests/decide/test_sixth_look.py"
 STAY, ROWS, RECEIVE, HELD = (
     f"tests/decide/test_{name}.py" for name in ("notes_stay", "authority_rows", "receive", "held_by_mail")
 )
@@ -67,11 +67,11 @@ MUTANTS = (
     Mutant("gateway/decide/serve.py", "    return asked or shown or ", "    return asked or ", "a note handed over once for each recipient is one everywhere", (STAY,)),
     Mutant("gateway/decide/serve.py", "    return bool(ours) or (mail.author is not None and desk.addresses.owns(mail.author.address))", "    return bool(ours)", "our own mail that comes back is dropped", (LOOPS,)),
     Mutant("gateway/decide/serve.py", '    if incoming.arrival.door != FOLDER and len(incoming.mail.header.all("received")) > HOPS_MAX:', "    if False:", "mail that goes round in circles is held", (LOOPS,)),
-    Mutant("gateway/decide/quoted.py", '        return replace(said, details=replace(said.details, inside="it quotes an internal note"))', "        return said", "a quote posted where nobody outside hears never leaves later", (STAY,)),
+    Mutant("gateway/decide/quoted.py", "        return _inside(said, reason)\n", "        return said\n", "a quote posted where nobody outside hears never leaves later", (STAY,)),
     Mutant("gateway/decide/quoted.py", "bool(where.record.customer.emails) or any(follower.outsider", "any(follower.outsider", "a customer may come to hear", (STAY,)),
     Mutant("gateway/decide/quoted.py", "    texts = [*names, *(text for each in said.attachments for text in texts_in(each, mails))]", "    texts = names", "a note in an attachment is seen", (STAY,)),
-    Mutant("gateway/decide/quoted.py", "    decided = incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE", "    decided = incoming.recipient.released", "who released for another cause did not decide about a note", (STAY,)),
-    Mutant("gateway/decide/machine.py", "        replace(incoming, automatic=REPEATS)\n", "        incoming\n", "a machine without fields is recognised", (LOOPS,)),
+    Mutant("gateway/decide/quoted.py", "    if incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE:", "    if incoming.recipient.released:", "who released for another cause did not decide about a note", (STAY,)),
+    Mutant("gateway/decide/machine.py", "return replace(incoming, automatic=REPEATS) if", "return incoming if", "a machine without fields is recognised", (LOOPS,)),
     Mutant("gateway/decide/machine.py", "    if AMBIGUOUS in incoming.mail.defects and incoming.arrival.door != FOLDER:", "    if False:", "what can be read in two ways commands nothing", ("tests/decide/test_command_rows.py", "tests/decide/test_reply_rows.py", ROWS)),
     # ---- authority
     Mutant("gateway/decide/authorise.py", '    if q.role != "person":\n        return hold("not a person"', '    if False:\n        return hold("not a person"', "notes and commands are for people", (ALLOWED,)),
@@ -87,11 +87,17 @@ MUTANTS = (
     Mutant("gateway/decide/held.py", "    if not may_decide(tx, person, found):", "    if False:", "who decides about held mail has the right", (HELD,)),
     Mutant("gateway/decide/quoted.py", "return found or messages.any_note(tx, mails)", "return found", "the mail of a short note is seen", (STAY,)),
     Mutant("gateway/decide/intake.py", "    if incoming.note or person is None:\n        return incoming.note", "    if person is None:\n        return False", "an answer to a note creates nothing", (STAY,)),
-    Mutant("gateway/store/messages.py", "        if got_outside or each.author.outsider or", "        if True or", "what those inside alone discussed stays a secret of a note", (FIFTH,)),
-    Mutant("gateway/store/prints.py", "                if not all(public.has(note, passage) for passage in prints.passages(text, original)):", "                if False:", "what is secret of a note is asked about though a signature is none", (FIFTH,)),
+    Mutant("gateway/store/public.py", "if found[each.id] or each.author.outsider or", "if True or", "what those inside alone discussed stays a secret of a note", (FIFTH,)),
+    Mutant("gateway/store/prints.py", "            if not named and not self._public.has(note, run):", "            if False:", "what is secret of a note is asked about though a signature is none", (FIFTH,)),
     Mutant("gateway/decide/thread.py", "and not released and sealed:", "and False:", "what cannot be read goes to nobody outside before somebody looked", (FIFTH,)),
     Mutant("gateway/decide/thread.py", "        (where.action == NOTE.name and not is_note, AT_NOTES),\n", "", "what came to the address of notes stays inside", (FIFTH,)),
-    Mutant("gateway/decide/intake.py", "asks_note(given) or prints", "prints", "what is written as a note creates nothing", (STAY,)),
+    Mutant("gateway/store/prints.py", "<= _SHARED_MAX", "<= 1", "each of the notes that share a piece is looked at", (SIXTH,)),
+    Mutant("gateway/store/public.py", "delivery.c.state.not_in(_NOT_GOT)", "sa.true()", "what bounced was read by nobody", (SIXTH,)),
+    Mutant("gateway/store/public.py", "return min(len(customers), len(mails)) > 1", "return len(mails) > 1", "what one customer was told twice is a secret to another", (SIXTH,)),
+    Mutant("gateway/decide/offer.py", "    said = kept_inside(tx, incoming, where, said)\n", "", "what goes along with a yes quotes no note outside", (SIXTH,)),
+    Mutant("gateway/decide/announce.py", "    problems += _quoting(tx, checked, files, public=public)\n", "", "the record system tells nobody a note", (SIXTH,)),
+    Mutant("gateway/decide/held.py", ", proved=found.proved)", ")", "a block of what a forger wrote silences no customer", (SIXTH,)),
+    Mutant("gateway/decide/intake.py", "asks_note(given) or bool(quoting", "bool(quoting", "what is written as a note creates nothing", (STAY,)),
     Mutant("gateway/decide/intake.py", "    if identity.authenticated:\n        subject =", "    if True:\n        subject =", "nobody unproved is answered with a refusal", (BACK,)),
     Mutant("gateway/decide/transcript.py", "    if identity.person is not None and identity.authenticated and not incoming.automatic:\n        told = ", "    if identity.person is not None:\n        told = ", "nobody unproved, and no machine, gets a transcript", (BACK,)),
     Mutant("gateway/decide/command.py", "may_mean_note(text):", "False:", "what looks like /note is asked about", (RECEIVE,)),

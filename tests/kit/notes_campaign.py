@@ -321,7 +321,7 @@ class Company:
         """A note by its address or by its command, now and then to outsiders as well."""
         world, dice = self.world, self.dice
         author, ref = world.somebody_inside(), world.ref()
-        text, number = world.note_text()
+        text, number = world.note_text(ref)
         cc = [dice.choice(OUTSIDE)] * (dice.random() < 0.08) + [world.somebody_inside()] * (dice.random() < 0.1)
         cc += [f"{world.ref().lower()}@{D}"] * (dice.random() < 0.1)
         bcc = [world.of_ours()] * (dice.random() < 0.08)

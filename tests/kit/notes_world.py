@@ -87,14 +87,25 @@ class World:
 
     # ---- words
 
-    def note_text(self) -> tuple[str, int]:
-        """Return a note of one to three lines with a new canary in the middle of one."""
+    def note_text(self, ref: str = "") -> tuple[str, int]:
+        """Return a note of one to three lines with a new canary in the middle of one.
+
+        What is about it is a secret as well, or, now and then on a record, what somebody outside read there.
+        """
         self.canaries += 1
         word = f"kanari{self.canaries:07d}z"
         lines = [self._note_line() for _ in range(self.dice.choice((1, 1, 2, 3)))]
         at = self.dice.randrange(len(lines))
-        lines[at] = f"{self._note_line(26)} {word} {self._note_line(26)}"
+        read = self._read_outside(ref) if ref and self.dice.random() < 0.3 else []
+        before, behind = (self.dice.choice(read) if read else self._note_line(26) for _ in range(2))
+        lines[at] = f"{before} {word} {behind}"
         return "\n".join(lines), self.canaries
+
+    def _read_outside(self, ref: str) -> list[str]:
+        """What stands in the mails that outsiders have of a record, in lines that are long enough to be told by."""
+        boxes = (got for who in OUTSIDE for got in self.boxes.get(who, ()) if got.ref == ref)
+        lines = (line.lstrip("> ") for got in boxes for line in got.text.split("\n"))
+        return [line for line in lines if len(line) > 26 and not CANARY.search(line)]
 
     def _note_line(self, least: int = 40) -> str:
         if self.dice.random() < 0.3:

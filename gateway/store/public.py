@@ -1,0 +1,155 @@
+"""What is no secret of a note: what outsiders wrote or read already, what a record says of itself, a signature."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from gateway.mail import prints
+from gateway.mail.attached import texts_in
+from gateway.mail.parse import Attachment
+from gateway.mail.prints import Effort, Letters
+from gateway.records.lifecycle import STAGE
+from gateway.records.record import Record
+from gateway.store import messages, records
+from gateway.store.content import load
+from gateway.store.messages import Message
+from gateway.store.session import Transaction
+from gateway.store.tables import delivery, message
+
+INNER_FIELDS = (STAGE, "reason")  # of which no outsider reads
+_READ_MAX = 400_000  # characters of the messages on a record, or of a person, that are looked at
+_MESSAGES_MAX = 200  # of a record, or of a person
+_NOT_GOT = ("failed", "expired", "suppressed")  # deliveries
+_ORIGINS_MAX = 5  # records that one was made from
+# Where somebody's own words begin: below the field of a forwarded mail, or the first line of one in a folder.
+_FIELD = r"^[ \t>*]{0,20}(?:from|von|de|寄件者|寄件人|发件人|發件人|差出人)[ \t*]*[:：]"
+_FROM = rf"{_FIELD}[^\n]{{0,200}}?(?<![\w.+-])%s(?![\w.-])"
+_HANDED_ON = rf"\A(?:[^\n<]{{0,200}}<)?%s>?: |{_FROM}"
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose text is compared with notes, and on which record it goes: a person's key, or else an outsider's address."""
+
+    who: str = ""
+    email: str = ""
+    record_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A text that outsiders read, as its letters: to whom, and in which mail."""
+
+    customer: str
+    mail: str
+    letters: str
+
+
+class Public:
+    """Knows what is no secret of a note. Each text is read once. Raises TooMuch."""
+
+    def __init__(self, tx: Transaction, author: Whose, effort: Effort) -> None:
+        self._tx = tx
+        self._author = author
+        self._effort = effort
+        self._threads: dict[int, list[_Said]] = {}
+        self._written: dict[str, list[_Said]] = {}
+
+    def has(self, note: Message, passage: str) -> bool:
+        """Whether a passage of a note stands whole in one text that is no secret of it.
+
+        That is what outsiders wrote or read on its record, or on that to which it would go now; what a mail of the
+        outsider says that was handed on in the note; and what its author, or who writes now, told two customers.
+        """
+        here = dict.fromkeys((note.record_id, *filter(None, [self._author.record_id])))
+        if any(self._holds(each, passage) for record_id in here for each in self._thread(record_id)):
+            return True
+        if self._author.email:
+            email = re.escape(self._author.email)
+            theirs = re.search(_HANDED_ON % (email, email), note.text, re.IGNORECASE | re.MULTILINE)
+            if theirs and prints.holds(prints.read(note.text[theirs.end() :]).letters, passage, self._effort):
+                return True
+        return _told_two([each for who in (note.author.who, self._author.who) for each in self._by(who)
+                          if self._holds(each, passage)])  # fmt: skip
+
+    def signature(self, text: Letters, who: str) -> int:
+        """Return with how many letters a text ends as mails of a person to two customers do."""
+        alike = [(prints.common_ending(text.letters, each.letters), each) for each in self._by(who)]
+        self._effort.spend(len(alike))
+        alike.sort(key=lambda pair: -pair[0])
+        found: list[_Said] = []
+        for length, each in alike:
+            found.append(each)
+            if _told_two(found):
+                return length
+        return 0
+
+    def _holds(self, said: _Said, passage: str) -> bool:
+        return prints.holds(said.letters, passage, self._effort)
+
+    def _by(self, who: str) -> list[_Said]:
+        """What outsiders read of a person."""
+        if who not in self._written:
+            self._written[who] = self._read(_outside(self._tx, message.c.author_who == who)) if who else []
+        return self._written[who]
+
+    def _thread(self, record_id: int) -> list[_Said]:
+        if record_id not in self._threads:
+            found: list[_Said] = []
+            for each in self._with_origins(record_id):
+                fields = [value for name, value in each.fields.items() if name not in INNER_FIELDS]
+                named = [each.title, each.customer.name, *fields, *(line.name for line in each.lines)]
+                found += [_Said("", "", prints.read(name).letters) for name in named if name]
+                found += self._read(_outside(self._tx, message.c.record_id == each.id), files=True)
+            self._threads[record_id] = found
+        return self._threads[record_id]
+
+    def _with_origins(self, record_id: int) -> Iterator[Record]:
+        """Give a record, and those of the same customer that it was made from."""
+        record = records.load(self._tx, [record_id]).get(record_id)
+        for _ in range(_ORIGINS_MAX):
+            if record is None:
+                return
+            yield record
+            origin = records.find(self._tx, record.origin) if record.origin else None
+            record = origin if origin and set(origin.customer.emails) & set(record.customer.emails) else None
+
+    def _read(self, read: Sequence[Message], *, files: bool = False) -> list[_Said]:
+        """Return what messages say, the newest first: as much as can be looked at quickly."""
+        found: list[_Said] = []
+        left = _READ_MAX
+        attached = messages.attachments(self._tx, [each.id for each in read]) if files else {}
+        their = records.load(self._tx, {each.record_id for each in read})
+        for each in read:
+            said = [each.text, each.details.terms, each.quoted if each.author.outsider else ""]
+            for file in attached.get(each.id, []):
+                if file.size < left:
+                    content = load(self._tx, file.digest)
+                    said += texts_in(Attachment(file.name, file.media_type, content), [])
+            for text in filter(None, said):
+                if len(text) <= left:
+                    left -= len(text)
+                    emails = their[each.record_id].customer.emails
+                    customer = emails[0] if emails else str(each.record_id)
+                    found.append(_Said(customer, each.original_id or each.message_id, prints.read(text).letters))
+        return found
+
+
+def _outside(tx: Transaction, which: sa.ColumnElement[bool]) -> list[Message]:
+    """Return the newest of these messages that somebody outside wrote or got, the newest first."""
+    got = sa.exists().where(
+        delivery.c.message_id == message.c.id, delivery.c.outsider, delivery.c.state.not_in(_NOT_GOT)
+    )
+    may = sa.or_(got, sa.not_(message.c.internal), message.c.author_who == "")
+    query = sa.select(message.c.id, got.label("got")).where(which, may).order_by(message.c.id.desc())
+    found = {row.id: row.got for row in tx.execute(query.limit(_MESSAGES_MAX))}
+    loaded = messages.load(tx, found)[::-1]
+    return [each for each in loaded if found[each.id] or each.author.outsider or each.details.outside]
+
+
+def _told_two(said: Sequence[_Said]) -> bool:
+    """Whether two customers were told so, each in a mail of their own."""
+    customers, mails = {each.customer for each in said}, {each.mail for each in said}
+    return min(len(customers), len(mails)) > 1
