@@ -23,7 +23,7 @@ _COMPARED_MAX = 2_000_000  # letters of a mail that are compared with notes
 _SHARED_MAX = 200  # notes that share one piece with a text and are looked at, the newest
 _FOUND_MAX = 200  # notes that one text is compared with
 _KEPT_MAX = 20_000  # prints of a note, from which on no other file of it is looked at
-_READ_STEP = 20  # octets of a note's file that are read while one letter is compared
+_READ_STEP = 10  # characters of a note, or octets of its files, that are read while one letter is compared
 _ANY = sa.select(note_print.c.message_id).limit(1)
 _NTH = sa.func.row_number().over(partition_by=note_print.c.piece, order_by=note_print.c.message_id.desc()).label("nth")
 _SHARING = sa.select(note_print, _NTH).where(note_print.c.piece.in_(sa.bindparam("pieces", expanding=True))).subquery()
@@ -77,6 +77,7 @@ class Comparison:
         """Whether a text quotes one note, with which it shares `pieces`."""
         if self._public.has(note, letters):
             return False
+        self._effort.spend(len(note.text) // _READ_STEP)
         said = prints.read(note.text)
         ending = max(self._public.signature(said, who) for who in (note.author.who, self._author.who))
         for run in prints.passages(letters, said, self._effort, ending=ending):

@@ -20,6 +20,7 @@ from gateway.store.tables import delivery, message
 
 INNER_FIELDS = (STAGE, "reason")  # of which no outsider reads
 _READ_MAX = 400_000  # characters of the messages on a record, or of a person, that are looked at
+_FILES_MAX = 2_000_000  # octets of their files
 _MESSAGES_MAX = 200  # of a record, or of a person
 _NOT_GOT = ("failed", "expired", "suppressed")  # deliveries
 _ORIGINS_MAX = 5  # records that one was made from
@@ -119,20 +120,21 @@ class Public:
     def _read(self, read: Sequence[Message], *, files: bool = False) -> list[_Said]:
         """Return what messages say, the newest first: as much as can be looked at quickly."""
         found: list[_Said] = []
-        left = _READ_MAX
+        left, files_left = _READ_MAX, _FILES_MAX
         attached = messages.attachments(self._tx, [each.id for each in read]) if files else {}
         their = records.load(self._tx, {each.record_id for each in read})
         for each in read:
             said = [each.text, each.details.terms, each.quoted if each.author.outsider else ""]
             for file in attached.get(each.id, []):
-                if file.size < left:
+                if file.size <= files_left:
+                    files_left -= file.size
                     content = load(self._tx, file.digest)
                     said += texts_in(Attachment(file.name, file.media_type, content), [])
             for text in filter(None, said):
                 if len(text) <= left:
                     left -= len(text)
-                    emails = their[each.record_id].customer.emails
-                    customer = emails[0] if emails else str(each.record_id)
+                    party = their[each.record_id].customer
+                    customer = party.key or next(iter(party.emails), str(each.record_id))
                     found.append(_Said(customer, each.original_id or each.message_id, prints.read(text).letters))
         return found
 
