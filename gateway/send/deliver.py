@@ -83,7 +83,8 @@ class Sender:
     def start(self) -> None:
         """Begin to hand over."""
         self._tasks = [asyncio.create_task(self._connection(), name=f"send-{n}") for n in range(CONNECTIONS)]
-        self._tasks += [asyncio.create_task(self._claim_loop()), asyncio.create_task(self._settle_loop())]
+        self._claiming = asyncio.create_task(self._claim_loop())
+        self._tasks += [self._claiming, asyncio.create_task(self._settle_loop())]
 
     def wake(self) -> None:
         """Let it look for work now. From any thread."""
@@ -92,6 +93,8 @@ class Sender:
     async def stop(self, timeout_s: float = 20.0) -> None:
         """Finish what is on the wire, settle it, hand the rest back."""
         self._stopping = True
+        self._woken.set()
+        await asyncio.wait([self._claiming], timeout=timeout_s)  # what it claims now would be nobody's
         left: list[Delivery] = []
         while not self._queue.empty():
             left.append(self._queue.get_nowait()[0])

@@ -49,6 +49,7 @@ BRANCHES: list[dict[str, object]] = [
     {"what": "done", "ref": ""},
     {"what": "unknown", "problem": ""},
     {"again": True},
+    {"not_told": True},
     {"mail": ""},
     {"mail": "", "error": ""},
     {"what": "unknown", "problem": "", "offers": []},
@@ -71,7 +72,7 @@ def values() -> dict[str, object]:
     return {
         **dict.fromkeys(words, WORD),
         **{each: [WORD, WORD] for each in ("attachments", "left_out", "withheld", "others", "added", "nearest", "outside", "problems", "files", "deciding")},
-        "what": "accept", "said": "decline", "record_kind": "quotation", "subtype": "discussion", "customer": False, "again": False, "note": False, "goes_to_customer": True, "inside": True,
+        "what": "accept", "said": "decline", "record_kind": "quotation", "subtype": "discussion", "customer": False, "again": False, "not_told": False, "note": False, "goes_to_customer": True, "inside": True,
         "lines": [line, line], "warning": WORD, "changes": [change, {**change, "old": ""}], "buttons": [button, button], "items": [item, item], "item": {**item, "commands": [WORD, WORD]},
         "done": [["note", "", ""], ["follow", WORD, WORD], ["follow", "", ""], ["unfollow", WORD, WORD], [WORD, WORD, WORD]], "made": [{"ref": WORD, "alias": WORD}],
         "offers": [{"link": WORD, "text": WORD, "cut": True, "address": WORD}], "sections": [{"title": WORD, "hint": WORD, "rows": [row, row]}, {"title": WORD, "hint": "", "rows": []}],

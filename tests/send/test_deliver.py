@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import re
+import threading
 
 import pytest
 import sqlalchemy as sa
@@ -298,6 +299,28 @@ def test_a_sender_that_stops_hands_its_claims_back(bench, monkeypatch):
     assert [bench.row(each).lease_until for each in made] == [0, 0]
     assert [bench.row(each).attempts for each in made] == [0, 0]
     assert bench.states(made) == ["queued", "queued"]
+
+
+def test_a_sender_that_stops_while_it_claims_hands_that_back(bench, monkeypatch):
+    monkeypatch.setattr(deliver, "CONNECTIONS", 0)
+    claim, stop, stopping = deliver.Sender._claim, deliver.Sender.stop, threading.Event()
+
+    def slow_claim(sender, limit):
+        claimed = claim(sender, limit)
+        assert stopping.wait(60)
+        return claimed
+
+    async def stop_soon(sender):
+        ended = asyncio.ensure_future(stop(sender))
+        await asyncio.sleep(0)  # let it begin
+        stopping.set()
+        await ended
+
+    monkeypatch.setattr(deliver.Sender, "_claim", slow_claim)
+    monkeypatch.setattr(deliver.Sender, "stop", stop_soon)
+    made = bench.queue("x@example.com")
+    bench.send(made, done=lambda: bench.row(made[0]).lease_until > 0)
+    assert bench.row(made[0]).lease_until == 0
 
 
 # -- law 5
