@@ -128,11 +128,13 @@ def drop(
 ) -> None:
     """Give a kept mail up: its octets stay, nobody hears of it."""
     with opened() as site, site.store.write() as tx:
-        _decide(site, tx, "block" if block else "drop", held_id)
-    out.print(f"{held_id} is dropped{', and its author blocked' if block else ''}.")
+        found = _decide(site, tx, "block" if block else "drop", held_id)
+    what = ", and its author blocked" if block else ""
+    where = ", where nobody proves who wrote" if block and not found.proved else ""
+    out.print(f"{held_id} is dropped{what}{where}.")
 
 
-def _decide(site: Open, tx: Transaction, action: str, held_id: Id, address: str = "") -> None:
+def _decide(site: Open, tx: Transaction, action: str, held_id: Id, address: str = "") -> Held:
     found = store_held.find(tx, held_id)
     if found is None:
         fail(f"nothing is held as {held_id}", NO)
@@ -141,6 +143,7 @@ def _decide(site: Open, tx: Transaction, action: str, held_id: Id, address: str 
     if not decide(tx, action, found, operator(), now_ms(), address):
         fail(f"nothing is held as {held_id} any more", NO)
     site.store.wake_others(tx)
+    return found
 
 
 @outbox.command(name="list")
