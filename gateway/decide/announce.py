@@ -275,12 +275,12 @@ def _quoting(tx: Transaction, checked: _Checked, files: tuple[Attachment, ...], 
     said |= {f"fields.{name}": value or "" for name, value in event.fields.items() if name not in INNER_FIELDS}
     for n, line in enumerate(event.lines or ()):
         said |= {f"lines.{n}.{name}": getattr(line, name) for name in ("name", "quantity", "price")}
-    products = {f"lines.{n}.name" for n, line in enumerate(event.lines or ()) if number(line.price)}
+    named = said.keys() - {"body", *(f"lines.{n}.name" for n, e in enumerate(event.lines or ()) if not number(e.price))}
     about = checked.record or (records.find(tx, event.origin) if event.origin else None)
     author = Whose(event.actor or "", record_id=about.id if about else None)
     return [
         Problem(name, said.get(name, "")[:200], "quotes an internal note, or is too long to be compared with them")
-        for name in quoting(tx, author, said, products, files if public else ())
+        for name in quoting(tx, author, said, named, files if public else ())
     ]
 
 

@@ -162,7 +162,7 @@ def _is_inner(tx: Transaction, incoming: Incoming, edit: Edit) -> bool:
     given, _ = split_commands(split_reply(mail.text).text)
     fields = {name: value for name, value in edit.fields.items() if value}
     said = {"title": mail.subject, "customer": edit.customer.name if edit.customer else "", **fields}
-    return asks_note(given) or bool(quoting(tx, Whose(person.key), said))
+    return asks_note(given) or bool(quoting(tx, Whose(person.key), said, ("customer",)))
 
 
 def _scope(found: Intake) -> str:
@@ -202,10 +202,13 @@ def leading_lines(text: str) -> tuple[Party | None, dict[str, str], str]:
 
 
 def _party(value: str) -> Party:
+    """Read a customer; people write a firm's name as it is, with its comma: `ACME Co., Ltd. <wang@acme.example>`."""
     mailboxes = parse_mailboxes(value)
     if mailboxes:
         return Party(mailboxes[0].name, (mailboxes[0].address.key,))
-    return Party(value)
+    name, _, rest = value.strip().rstrip(">").rpartition("<")
+    address = parse_address(rest) if name and value.strip().endswith(">") else None
+    return Party(name.strip(), (address.key,)) if address else Party(value)
 
 
 def known(desk: Desk, given: Party) -> Party:

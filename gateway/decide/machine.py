@@ -54,16 +54,23 @@ def recognised(tx: Transaction, incoming: Incoming, where: Place, text: str) -> 
     if parent is None and (incoming.attachments or len(heard) <= len(same)):
         return incoming
     others = {each.parent_id or -each.id for each in same} - ({parent.id} if parent else set())
-    return replace(incoming, automatic=REPEATS) if len(others) >= (2 if len(letters) < SHORT else 1) else incoming
+    short = bool(same) and len(_letters(_apart(same[0].text, text)[1])) < SHORT
+    return replace(incoming, automatic=REPEATS) if len(others) >= (2 if short else 1) else incoming
 
 
 def _says_same(one: str, other: str) -> bool:
     """Whether two texts say the same, a signature below both aside."""
+    one, other = _apart(one, other)
+    return _alike(_letters(one), _letters(other))
+
+
+def _apart(one: str, other: str) -> tuple[str, str]:
+    """Return two texts without the last lines that both have."""
     lines, others = one.rstrip().split("\n"), other.rstrip().split("\n")
     while len(lines) > 1 and len(others) > 1 and lines[-1].strip() == others[-1].strip():
         lines.pop()
         others.pop()
-    return _alike(_letters("\n".join(lines)), _letters("\n".join(others)))
+    return "\n".join(lines), "\n".join(others)
 
 
 def _letters(text: str) -> str:

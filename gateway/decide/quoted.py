@@ -67,19 +67,19 @@ def _why(tx: Transaction, incoming: Incoming, where: Place, said: Text, titles: 
 
 
 def quoting(
-    tx: Transaction, author: Whose, said: Mapping[str, str], products: Container[str] = (),
+    tx: Transaction, author: Whose, said: Mapping[str, str], named: Container[str] = (),
     files: tuple[Attachment, ...] = (),
 ) -> list[str]:  # fmt: skip
     """Return what quotes a note, or cannot be compared, of texts by their names and of files, all for outsiders.
 
-    A note may name a product among other words, and the product is no secret of it.
+    A note may name among other words what is `named`, a product or a customer: that is no secret of it.
     """
     comparison = Comparison(tx, author, whole=True)
     found: list[str] = []
     name = ""
     try:
         for name, text in said.items():
-            if text and comparison.quotes([text], files=True, product=name in products):
+            if text and comparison.quotes([text], files=True, named=name in named):
                 found.append(name)
         name = "attachments"
         if files and _quotes_note(tx, Text(attachments=files), comparison, inside=True):

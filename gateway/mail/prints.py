@@ -16,7 +16,7 @@ from dataclasses import dataclass
 QUOTED_MIN = 40  # characters of the original, blanks and punctuation among them
 PIECE = 12  # letters and digits of a piece
 _KEPT_MAX = 200_000  # characters of which prints are kept
-_BY_CHANCE = 5  # letters
+_BY_CHANCE = 3  # letters
 _STEP = 50  # letters that are searched while one is compared
 
 
@@ -105,12 +105,17 @@ def common_ending(one: str, other: str) -> int:
 def holds(letters: str, passage: str, effort: Effort) -> bool:
     """Whether a passage stands whole in a text, given as its letters; a few at its ends agree by chance, no number."""
     effort.spend(1 + len(letters) // _STEP)
-    start, end = 0, len(passage)
-    while start < _BY_CHANCE and end - start > PIECE and not passage[start].isnumeric():
-        start += 1
-    while len(passage) - end < _BY_CHANCE and end - start > PIECE and not passage[end - 1].isnumeric():
-        end -= 1
-    return passage[start:end] in letters
+    start = _by_chance(passage)
+    return passage[start : len(passage) - _by_chance(passage[::-1])] in letters
+
+
+def _by_chance(passage: str) -> int:
+    """Return how many letters at the beginning of a run may agree by chance: some of an alphabet, or one sign."""
+    if len(passage) < 2 * PIECE:
+        return 0
+    first = passage[:_BY_CHANCE]
+    letters = next((at for at, char in enumerate(first) if not (char.isascii() and char.isalpha())), _BY_CHANCE)
+    return letters or int(not first[0].isnumeric())
 
 
 def _run(one: str, other: str, at: int, there: int) -> tuple[int, int]:

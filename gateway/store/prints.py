@@ -21,7 +21,7 @@ _ASKED_MAX = 200_000  # letters of an outsider's mail whose prints are
 _ASKED_WHOLE = 600_000  # of one that is compared as a whole
 _COMPARED_MAX = 2_000_000  # letters of a mail that are compared with notes
 _SHARED_MAX = 200  # notes that share one piece with a text and are looked at, the newest
-_FOUND_MAX = 200  # notes that one text is compared with
+_FOUND_MAX = 400  # notes that one text is compared with
 _KEPT_MAX = 20_000  # prints of a note, from which on no other file of it is looked at
 _READ_STEP = 10  # characters of a note, or octets of its files, that are read while one letter is compared
 _ANY = sa.select(note_print.c.message_id).limit(1)
@@ -52,37 +52,40 @@ class Comparison:
         self._public = Public(tx, author, self._effort)
         self._any = tx.execute(_ANY).first() is not None
 
-    def quotes(self, texts: Iterable[str], *, files: bool = False, product: bool = False) -> bool:
+    def quotes(self, texts: Iterable[str], *, files: bool = False, named: bool = False) -> bool:
         """Whether one of `texts` holds 40 characters or more of a note, or of the `files` attached to one, in one run.
 
-        What is no secret of that note (store/public.py) does not count; nor does the name of a `product` that the
-        note says whole, among other words. Raises TooMuch where the whole would be more than one mail is worth.
+        What is no secret of that note (store/public.py) does not count; nor does, of what is `named`, what the note
+        says whole, among other words. Raises TooMuch where the whole would be more than one mail is worth.
         """
         seen: set[str] = set()
         for text in texts if self._any else ():
-            if text in seen or not (self._whole or self._asking.left):
+            if not (self._whole or self._asking.left):
+                return False
+            letters = prints.read(text).letters
+            if letters in seen:
                 continue
-            seen.add(text)
-            read = prints.read(text)
-            asked = read.letters if self._whole else read.letters[: self._asking.left]
+            seen.add(letters)
+            asked = letters if self._whole else letters[: self._asking.left]
             self._asking.spend(len(asked))
-            own = len(read.letters) - self._public.signature(read, self._author.who)
+            own = len(letters) - self._public.signature(letters, self._author.who)
             found = self._find(asked[: own + prints.PIECE - 1])
-            for note in messages.load(self._tx, found):
-                if self._quotes(asked, note, found[note.id], files=files, product=product):
-                    return True
+            if not found or self._public.is_read(asked):
+                continue
+            notes = {each.id: each for each in messages.load(self._tx, found)}
+            if any(self._quotes(asked, notes[each], found[each], files=files, named=named) for each in found):
+                return True
         return False
 
-    def _quotes(self, letters: str, note: Message, pieces: set[int], *, files: bool, product: bool) -> bool:
+    def _quotes(self, letters: str, note: Message, pieces: set[int], *, files: bool, named: bool) -> bool:
         """Whether a text quotes one note, with which it shares `pieces`."""
-        if self._public.has(note, letters):
-            return False
         self._effort.spend(len(note.text) // _READ_STEP)
         said = prints.read(note.text)
-        ending = max(self._public.signature(said, who) for who in (note.author.who, self._author.who))
+        whos = {note.author.who, self._author.who}
+        ending = max(self._public.signature(said.letters, who) for who in whos)
         for run in prints.passages(letters, said, self._effort, ending=ending):
-            named = product and letters == run and len(said.letters) >= len(run) + prints.PIECE
-            if not named and not self._public.has(note, run):
+            among = named and letters == run and len(said.letters) >= len(run) + prints.PIECE
+            if not among and not self._public.has(note, run):
                 return True
         if not files or pieces <= prints.prints(note.text):
             return False
@@ -98,19 +101,20 @@ class Comparison:
     def _find(self, letters: str) -> dict[int, set[int]]:
         """Return the notes that may hold some of a text, with the pieces that both hold.
 
-        First those that share what few share with it: of what stands in many, the newest may have to do.
+        First those that share most of what few share with it: of what stands in many, the newest have to do.
         """
-        sharing: dict[int, list[int]] = {}
+        sharing: dict[int, set[int]] = {}
         pieces = prints.every_print(letters)
         while batch := list(islice(pieces, _ASKED)):
             for row in self._tx.execute(_FIND, {"pieces": batch}):
-                sharing.setdefault(row.piece, []).append(row.message_id)
+                sharing.setdefault(row.piece, set()).add(row.message_id)
         found: dict[int, set[int]] = {}
-        for piece, notes in sorted(sharing.items(), key=lambda pair: len(pair[1])):
+        for piece, notes in sharing.items():
             for note in notes:
-                if note in found or len(found) < _FOUND_MAX:
-                    found.setdefault(note, set()).add(piece)
-        return found
+                found.setdefault(note, set()).add(piece)
+        shared = {note: sum(1 / len(sharing[piece]) for piece in pieces) for note, pieces in found.items()}
+        first = sorted(found, key=lambda note: (-shared[note], -note))[:_FOUND_MAX]
+        return {note: found[note] for note in first}
 
 
 def _said(attached: Iterable[Attachment]) -> Iterator[str]:

@@ -8,26 +8,34 @@ import sqlalchemy as sa
 
 from gateway.mail import prints
 from gateway.mail.attached import texts_in
-from gateway.mail.parse import Attachment
-from gateway.mail.prints import Effort, Letters
+from gateway.mail.parse import Attachment, parse
+from gateway.mail.prints import Effort
 from gateway.records.lifecycle import STAGE
-from gateway.records.record import Record
+from gateway.records.record import Party, Record
 from gateway.store import messages, records
 from gateway.store.content import load
 from gateway.store.messages import Message
 from gateway.store.session import Transaction
-from gateway.store.tables import delivery, message
+from gateway.store.tables import body, delivery, message
 
 INNER_FIELDS = (STAGE, "reason")  # of which no outsider reads
 _READ_MAX = 400_000  # characters of the messages on a record, or of a person, that are looked at
 _FILES_MAX = 2_000_000  # octets of their files
 _MESSAGES_MAX = 200  # of a record, or of a person
 _NOT_GOT = ("failed", "expired", "suppressed")  # deliveries
+_TAG = re.compile(r"\+[a-z2-7]{16,64}(?=@)", re.IGNORECASE)
 _ORIGINS_MAX = 5  # records that one was made from
 # Where somebody's own words begin: below the field of a forwarded mail, or the first line of one in a folder.
 _FIELD = r"^[ \t>*]{0,20}(?:from|von|de|寄件者|寄件人|发件人|發件人|差出人)[ \t*]*[:：]"
-_FROM = rf"{_FIELD}[^\n]{{0,200}}?(?<![\w.+-])%s(?![\w.-])"
-_HANDED_ON = rf"\A(?:[^\n<]{{0,200}}<)?%s>?: |{_FROM}"
+_DROPPED = r"\A(?:[^\n<]{0,200}<)?@>?: "  # the address stands in place of @
+_HANDED_ON = rf"{_DROPPED}|{_FIELD}[^\n]{{0,200}}?(?<![\w.+-])@(?![\w.-])"
+
+_SENT = (
+    sa.select(delivery.c.header, body.c.content)
+    .join(body, body.c.id == delivery.c.body_id)
+    .where(delivery.c.message_id == sa.bindparam("of"), delivery.c.outsider, delivery.c.state.not_in(_NOT_GOT))
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,12 @@ class Public:
         self._effort = effort
         self._threads: dict[int, list[_Said]] = {}
         self._written: dict[str, list[_Said]] = {}
+        self._handed_on: dict[int, str] = {}
+
+    def is_read(self, letters: str) -> bool:
+        """Whether those outside have a text, as its letters, whole where it would go."""
+        here = self._author.record_id
+        return here is not None and any(self._holds(each, letters) for each in self._thread(here))
 
     def has(self, note: Message, passage: str) -> bool:
         """Whether a passage of a note stands whole in one text that is no secret of it.
@@ -67,17 +81,33 @@ class Public:
         here = dict.fromkeys((note.record_id, *filter(None, [self._author.record_id])))
         if any(self._holds(each, passage) for record_id in here for each in self._thread(record_id)):
             return True
-        if self._author.email:
-            email = re.escape(self._author.email)
-            theirs = re.search(_HANDED_ON % (email, email), note.text, re.IGNORECASE | re.MULTILINE)
-            if theirs and prints.holds(prints.read(note.text[theirs.end() :]).letters, passage, self._effort):
-                return True
-        return _told_two([each for who in (note.author.who, self._author.who) for each in self._by(who)
-                          if self._holds(each, passage)])  # fmt: skip
+        if prints.holds(self._theirs(note), passage, self._effort):
+            return True
+        whos = {note.author.who, self._author.who}
+        return _told_two([each for who in whos for each in self._by(who) if self._holds(each, passage)])
 
-    def signature(self, text: Letters, who: str) -> int:
+    def _theirs(self, note: Message) -> str:
+        """Return the letters of what an outsider says in a mail that was handed on in a note, to that outsider.
+
+        To others who write to them on their record, of one that lies there whole, as somebody dropped it.
+        """
+        if note.id not in self._handed_on:
+            pattern, emails = _HANDED_ON, [self._author.email]
+            if not self._author.email:
+                record = records.load(self._tx, [self._author.record_id or 0]).get(self._author.record_id or 0)
+                pattern, emails = _DROPPED, [*record.customer.emails] if record else []
+            below = ""
+            for email in map(re.escape, emails):
+                if found := re.search(pattern.replace("@", email), note.text, re.IGNORECASE | re.MULTILINE):
+                    below = prints.read(note.text[found.end() :]).letters
+                    break
+            self._effort.spend(len(below))
+            self._handed_on[note.id] = below
+        return self._handed_on[note.id]
+
+    def signature(self, letters: str, who: str) -> int:
         """Return with how many letters a text ends as mails of a person to two customers do."""
-        alike = [(prints.common_ending(text.letters, each.letters), each) for each in self._by(who)]
+        alike = [(prints.common_ending(letters, each.letters), each) for each in self._by(who)]
         self._effort.spend(len(alike))
         alike.sort(key=lambda pair: -pair[0])
         found: list[_Said] = []
@@ -115,7 +145,7 @@ class Public:
                 return
             yield record
             origin = records.find(self._tx, record.origin) if record.origin else None
-            record = origin if origin and set(origin.customer.emails) & set(record.customer.emails) else None
+            record = origin if origin and _customer(origin.customer) == _customer(record.customer) != "" else None
 
     def _read(self, read: Sequence[Message], *, files: bool = False) -> list[_Said]:
         """Return what messages say, the newest first: as much as can be looked at quickly."""
@@ -124,7 +154,9 @@ class Public:
         attached = messages.attachments(self._tx, [each.id for each in read]) if files else {}
         their = records.load(self._tx, {each.record_id for each in read})
         for each in read:
-            said = [each.text, each.details.terms, each.quoted if each.author.outsider else ""]
+            said = [each.text, each.quoted if each.author.outsider else ""]
+            if files and each.details.terms:
+                said += [each.details.terms, self._as_sent(each.id)]
             for file in attached.get(each.id, []):
                 if file.size <= files_left:
                     files_left -= file.size
@@ -133,10 +165,14 @@ class Public:
             for text in filter(None, said):
                 if len(text) <= left:
                     left -= len(text)
-                    party = their[each.record_id].customer
-                    customer = party.key or next(iter(party.emails), str(each.record_id))
+                    customer = _customer(their[each.record_id].customer)
                     found.append(_Said(customer, each.original_id or each.message_id, prints.read(text).letters))
         return found
+
+    def _as_sent(self, message_id: int) -> str:
+        """Return the text of an offer or invoice as its customer read it, with lines and total, without their tags."""
+        row = self._tx.execute(_SENT, {"of": message_id}).first()
+        return _TAG.sub("", parse(row.header + b"\r\n" + load(self._tx, row.content)).text) if row else ""
 
 
 def _outside(tx: Transaction, which: sa.ColumnElement[bool]) -> list[Message]:
@@ -151,7 +187,12 @@ def _outside(tx: Transaction, which: sa.ColumnElement[bool]) -> list[Message]:
     return [each for each in loaded if found[each.id] or each.author.outsider or each.details.outside]
 
 
+def _customer(party: Party) -> str:
+    """Return what tells customers apart: the firm, by the domain of its addresses; "" for nobody."""
+    return party.key or next((email.rpartition("@")[2] for email in party.emails), "")
+
+
 def _told_two(said: Sequence[_Said]) -> bool:
     """Whether two customers were told so, each in a mail of their own."""
-    customers, mails = {each.customer for each in said}, {each.mail for each in said}
+    customers, mails = {each.customer for each in said} - {""}, {each.mail for each in said}
     return min(len(customers), len(mails)) > 1

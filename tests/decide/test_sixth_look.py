@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from gateway.decide import held as held_by_hand
 from gateway.decide.announce import Event, Refused, announce
-from gateway.store import suppressed, tables
+from gateway.store import records, suppressed, tables
 from gateway.worker import now_ms
 from tests.decide.test_fifth_look import CHENG, CHIA, SECRET, SIGNATURE, WANG, A, B, S, mail, release
 from tests.kit.house import CUSTOMER, HOSTS, INSIDE, NOBODY, D
@@ -497,3 +497,100 @@ def test_who_sends_one_photo_after_the_other_is_no_machine(made):
     made.sent()
     for number in range(3):
         assert made.write(WANG, S, f"Photo {number} of the damaged chairs follows in a moment.") == ("posted", "")
+
+
+# ---- a busy house
+
+
+def test_a_mail_that_names_a_frequent_customer_is_posted_however_much_was_written(made):
+    made.follow("S00001", WANG)
+    (desks,) = li_buys(made, "desks")
+    for number in range(60):
+        made.write(A, desks, f"Dear Ms Li, {' '.join(ASKED.split()[number % 9 :])} {number}\r\n\r\n{SIGNATURE}")
+    made.sent()
+    for number in range(120):
+        made.write(A, N, f"{'x' * (number % 13)} called Kaohsiung Harbour Furniture Company: nobody there {number}")
+    text = "Dear all, the Kaohsiung Harbour Furniture Company asked as well. It will be delivered in May."
+    started = time.process_time()
+    assert made.write(A, S, text) == ("posted", "")
+    assert time.process_time() - started < 2  # seconds
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_one_note_is_found_among_those_that_name_each_a_product_of_a_list(made, first):
+    made.follow("S00001", WANG)
+    words = [f"{each}{n}" for n in range(30) for each in ("oak", "ash", "elm", "fir", "teak", "pine", "beech", "birch")]
+    products = [f"OC-{n} {words[n]} office chair model {words[n]}" for n in range(230)]
+    for product in products:
+        made.write(B, N, f"In stock: {product}?")
+    made.write(A, N, "Our purchase price is 3,100 each; never go below 4,800 for anybody.")
+    rows = [f"{product};{n}" for n, product in enumerate(products)]
+    rows.insert(0 if first else len(rows), "Our purchase price is 3,100 each; never go below 4,800 for anybody.")
+    head, body = attached("text/csv", "\r\n".join(rows).encode(), "prices.csv")
+    assert made.write(B, S, body, head=head) == HELD
+
+
+def test_the_record_system_may_announce_whom_and_what_a_note_names(made):
+    made.announce("lead.created", title="chairs", salesperson="a", actor="a", team="sales")
+    made.write(A, f"l00001-note@{D}", f"Call {LARGE} tomorrow. We said {TERMS}. Title: {TITLE}")
+    given = {"title": TITLE, "customer": {"name": LARGE, "email": LI}, "fields": {"payment_terms": TERMS}}
+    assert refused(made, event="quotation.created", team="sales", salesperson="a", **given) == []
+    to = f"quotations@{D}"
+    text = f"Customer: {LARGE} <lin@y.example>\r\n\r\nHello"
+    assert made.take(mail(A, "desks", text, to=to), to, peer=INSIDE, return_path=A) == ("posted", "")
+    with made.store.read() as tx:
+        party = records.find(tx, made.messages()[-1].message_id[:6]).customer
+    assert (party.name, party.emails) == (LARGE, ("lin@y.example",))
+
+
+def test_the_offer_as_its_customer_read_it_is_no_secret(made):
+    lines = [{"name": "Oak office chair with armrests", "quantity": "20", "price": "6000"}]
+    made.announce("changed", ref="S00001", lines=lines, fields={"amount": "120000", "valid_until": "2099-01-31"})
+    made.write(A, S, "/send")
+    offer = [each.mail for each in made.sent() if each.to == WANG][-1].get_body(("plain",)).get_content()
+    assert made.write(A, N, f"B, this is what he got:\r\n\r\n{offer}") == ("posted", "")
+    shown = [line for line in offer.split("\n") if line.startswith(("*", "Total"))][:2]
+    quoted = "\r\n".join(f"> {line}" for line in shown)
+    assert made.write(WANG, S, f"{quoted}\r\nToo dear, please 5,500.") == ("posted", "")
+    assert made.write(A, S, f"Dear Mr Wang, again:\r\n\r\n{offer}") == ("posted", "")
+
+
+def test_colleagues_of_one_firm_and_who_follows_without_being_the_customer_are_no_two_customers(made):
+    made.follow("S00001", WANG)
+    for name in ("li", "chen"):
+        email = f"{name}@beta-works.example"
+        ref = made.quotation(title="desks", customer={"name": name, "email": email})
+        made.follow(ref, email)
+        made.write(A, f"{ref.lower()}@{D}", f"Dear all, {OFFER}.")
+    for _ in range(2):
+        ref = made.announce("lead.created", title="chairs", salesperson="a", actor="a", team="sales")
+        made.follow(ref, LI)
+        made.write(A, f"{ref.lower()}@{D}", f"Dear Ms Li, {SECRET}")
+    made.sent()
+    made.write(A, N, f"What they got: {OFFER}. And Li: {SECRET}")
+    assert made.write(CHIA, S, f"By the way, {OFFER}.") == HELD
+    assert made.write(CHIA, S, f"By the way, {SECRET}") == HELD
+
+
+def test_a_customers_mail_that_was_dropped_into_the_record_can_be_answered(made):
+    made.follow("S00001", WANG)
+    made.take(mail(f"Wang <{WANG}>", "chairs", ASKED, to=A), N, door="folder", auth_who="a")
+    assert made.write(A, S, f"Dear Mr Wang,\r\n\r\n> {ASKED}\r\n\r\nYes, we can.") == ("posted", "")
+
+
+def test_a_number_in_words_is_nothing_that_agrees_by_chance(made):
+    made.follow("S00001", WANG)
+    made.write(A, S, "Dear Mr Wang, the discount that we grant on the oak chairs is at most three percent")
+    made.sent()
+    made.write(A, N, "Between us, the discount that we grant on the oak chairs is at most thirty")
+    assert made.write(B, S, "Dear Mr Wang, the discount that we grant on the oak chairs is at most thirty") == HELD
+
+
+@pytest.mark.parametrize("short", ["收到，謝謝。", "OK, thanks."])
+def test_a_signature_makes_no_machine_of_who_answers_shortly(made, short):
+    made.follow("S00001", WANG)
+    for number in range(2):
+        made.write(A, S, f"Part {number} of the offer is on its way to you.", number=f"part{number}")
+        made.sent()
+        text = f"{short}\r\n\r\nWang Xiaoming\r\nACME Industries Ltd., Kaohsiung"
+        assert made.write(WANG, S, text, head=f"In-Reply-To: <part{number}@x>") == ("posted", "")
