@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from email.utils import formatdate
 
 import pytest
 import sqlalchemy as sa
@@ -22,12 +23,12 @@ from tests.mail.test_signature import _rsa, fields_of, key, record, sign
 
 LOCAL = (ROOT / "templates" / "site" / "gateway.local.yaml").read_text("utf-8")
 MX = "mx.example.com"
-RECEIVED = "Received: from x by mx.example.com; Tue, 24 Nov 2026 10:00:00 +0000"
+RECEIVED = "Received: from x by mx.example.com; {now}"  # when `letter` writes it
 
 
 def letter(author="a@example.com", to=f"s00001@{D}", head="", text="/follow quotation.*", number=1) -> bytes:
     fields = [*head.splitlines(), f"From: {author}", f"To: {to}", "Subject: s", f"Message-ID: <p{number}@example.com>"]
-    return "\r\n".join([*fields, "", text, ""]).encode()
+    return "\r\n".join([*fields, "", text, ""]).replace("{now}", formatdate()).encode()
 
 
 def followed(house) -> bool:
