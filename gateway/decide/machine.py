@@ -26,7 +26,7 @@ ALIKE = 0.9
 _COMPARED_MAX = 600  # letters
 _LOOKED_MAX = 20_000  # characters
 _DATES = re.compile(  # and times, and numbers: what differs from one answer of a machine to the next
-    r"[a-z]*\d[a-z0-9:./-]*"
+    r"(?<![a-z])[a-z]{1,20}\d[a-z0-9:./-]*|\d[a-z0-9:./-]*"
     r"|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:mon|tue|wed|thu|fri|sat|sun)\b"
     r"|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b"
     r"|\b(?:jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec)\b|\b[ap]m\b"

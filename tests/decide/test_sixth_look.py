@@ -339,6 +339,16 @@ def test_C15_answering_machines_that_do_not_say_what_they_answer_fall_silent(mad
     assert len(said) - 1 <= 3
 
 
+def test_what_a_machine_says_is_compared_in_time_that_grows_with_it(made):
+    made.follow("S00001", WANG)
+    started = time.process_time()
+    for _ in range(3):
+        made.write(A, S, "Is it done?")
+        made.sent()
+        made.write(WANG, S, "x" * 20_000)
+    assert time.process_time() - started < 5  # seconds; it took 4 for each comparison
+
+
 def test_a_block_of_what_a_forger_wrote_does_not_silence_the_customer(made):
     made.follow("S00001", WANG)
     assert made.write(WANG, S, "forged", sure=False) == ("held", "not authenticated")
