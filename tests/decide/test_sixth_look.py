@@ -424,11 +424,11 @@ def test_what_one_customer_was_told_often_is_a_secret_to_another(made, titles):
 
 def test_of_notes_that_say_nearly_the_same_the_one_that_is_quoted_is_found(made):
     made.follow("S00001", WANG)
+    addresses = li_buys(made, *(f"desk {n}" for n in range(6)))
+    assert made.write(A, addresses[-1], f"Dear Ms Li, {SECRET}") == ("posted", "")
+    made.sent()
     made.write(A, N, "The lowest price that we can give is 72000")
     made.write(A, N, f"We may say it to nobody: {SECRET}")
-    addresses = li_buys(made, *(f"desk {n}" for n in range(6)))
-    made.write(A, addresses[-1], f"Dear Ms Li, {SECRET}")
-    made.sent()
     for n, to in enumerate(addresses):
         note = to.replace("@", "-note@")
         made.write(A, note, f"The lowest price that we can give is 6{n}500")
