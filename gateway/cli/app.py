@@ -25,6 +25,7 @@ from gateway import maillog
 from gateway.alias import Addresses
 from gateway.document import Bad
 from gateway.keyring import load_keys
+from gateway.mail.address import parse_address
 from gateway.site import Site, load
 from gateway.store import schema
 from gateway.store.session import Away, Store, open_store
@@ -147,10 +148,11 @@ def fail(text: str, status: int) -> NoReturn:
 
 
 def only_outsiders(site: Open, email: str) -> None:
-    """Fail where an address is one of our own people's: who blocks it lets a forger silence them."""
+    """Fail where an address is one of our own people's, or the gateway's: nobody can block these."""
     if site.site.people.person(email) is not None:
         fail(f"{email} is one of your own people, who cannot be blocked: a forger would silence them", REFUSED)
-    if email.endswith("@" + site.addresses.domain):
+    address = parse_address(email)
+    if address is not None and site.addresses.owns(address):
         fail(f"{email} is an address of this gateway, from which no mail comes", REFUSED)
 
 

@@ -123,8 +123,8 @@ def list_audit(
     if as_json:
         show_json(rows)
         return
-    for row in rows:
-        row["data"] = ", ".join(f"{name}={value}" for name, value in row["data"].items())  # type: ignore[attr-defined]  # a mapping
+    for row, each in zip(rows, entries, strict=True):
+        row["data"] = ", ".join(f"{name}={value}" for name, value in each.data.items())
     show_table(rows, ("id", "at", "who", "what", "about", "data"), "Nothing was decided yet.")
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from gateway.decide.derive import name_in_origin
 from gateway.decide.intake import complete, known
 from gateway.decide.post import Desk, Posted, Text, create, happen, person_author, post
+from gateway.decide.public import Whose
 from gateway.decide.quoted import quoting
 from gateway.mail.address import parse_address
 from gateway.mail.header import one_line
@@ -28,7 +29,6 @@ from gateway.records.record import REFERENCE, TITLE_MAX, Line, Party, Record
 from gateway.rules import RESERVED
 from gateway.store import announced, records
 from gateway.store.messages import Author, Details
-from gateway.store.public import INNER_FIELDS, Whose
 from gateway.store.session import Conflict, Store, Transaction
 
 ATTACHMENT_MAX = 25 * 1024 * 1024  # octets
@@ -263,16 +263,18 @@ def _check(tx: Transaction, desk: Desk, event: Event, folder: Path, problems: li
     public = event.event == "message" or (subtype is not None and not subtype.internal)
     files = _check_files(event, folder, problems)
     checked = _Checked(event, kind, subtype, record, _check_customer(desk, event, problems), files)
-    problems += _quoting(tx, checked, files, public=public)
+    problems += _quoting(tx, desk, checked, public=public)
     return checked
 
 
-def _quoting(tx: Transaction, checked: _Checked, files: tuple[Attachment, ...], *, public: bool) -> list[Problem]:
+def _quoting(tx: Transaction, desk: Desk, checked: _Checked, *, public: bool) -> list[Problem]:
     """Return what of an event quotes a note, and outsiders would read: title, terms and customer at any time."""
     event = checked.event
     said = {"body": event.body if public else "", "title": event.title or ""}
     said |= {"customer.name": event.customer.name if event.customer else ""}
-    said |= {f"fields.{name}": value or "" for name, value in event.fields.items() if name not in INNER_FIELDS}
+    said |= {
+        f"fields.{name}": value or "" for name, value in event.fields.items() if name not in lifecycle.INNER_FIELDS
+    }
     for n, line in enumerate(event.lines or ()):
         said |= {f"lines.{n}.{name}": getattr(line, name) for name in ("name", "quantity", "price")}
     named = said.keys() - {"body", *(f"lines.{n}.name" for n, e in enumerate(event.lines or ()) if not number(e.price))}
@@ -280,7 +282,7 @@ def _quoting(tx: Transaction, checked: _Checked, files: tuple[Attachment, ...], 
     author = Whose(event.actor or "", record_id=about.id if about else None)
     return [
         Problem(name, said.get(name, "")[:200], "quotes an internal note, or is too long to be compared with them")
-        for name in quoting(tx, author, said, named, files if public else ())
+        for name in quoting(tx, desk, author, said, named, checked.attachments if public else ())
     ]
 
 

@@ -8,6 +8,7 @@ from gateway.decide.authorise import Role, authorise_intake
 from gateway.decide.place import Incoming, tell_held
 from gateway.decide.post import Desk, Text
 from gateway.decide.post import create as create_record
+from gateway.decide.public import Whose
 from gateway.decide.quoted import quoting
 from gateway.mail.address import parse_address, parse_mailboxes
 from gateway.mail.quoting import split_reply
@@ -21,7 +22,6 @@ from gateway.store import followers, messages, notices, records
 from gateway.store.arrivals import Settled
 from gateway.store.messages import Author, Details
 from gateway.store.notices import NewNotice
-from gateway.store.public import Whose
 from gateway.store.session import Transaction
 
 _LEADING = re.compile(r"\s*([A-Za-z][A-Za-z _-]{0,30}|[\u4e00-\u9fff]{2,8})\s*[:：]\s*(.{1,500}?)\s*")
@@ -63,7 +63,7 @@ def create(tx: Transaction, desk: Desk, found: Intake, incoming: Incoming) -> Se
         tell_held(tx, desk, incoming, decided.reason, None, [])
         return Settled("held", decided.cause, decided.reason)
     edit, said = _read(desk, found, incoming, file)
-    if not (released and incoming.recipient.cause == "note") and _is_inner(tx, incoming, edit):
+    if not (released and incoming.recipient.cause == "note") and _is_inner(tx, desk, incoming, edit):
         reason = "what is a note, answers one or quotes one creates nothing that outsiders could hear of"
         tell_held(tx, desk, incoming, reason, None, [])
         return Settled("held", "note", reason)
@@ -154,7 +154,7 @@ def _let_follow(tx: Transaction, desk: Desk, record: Record, named: Sequence[str
             followers.choose(tx, record.id, Choice(who, DEFAULT_SUBTYPES, how="cc"))
 
 
-def _is_inner(tx: Transaction, incoming: Incoming, edit: Edit) -> bool:
+def _is_inner(tx: Transaction, desk: Desk, incoming: Incoming, edit: Edit) -> bool:
     """Whether a mail of our own people is a note, or answers one, or what it says of the record to be quotes one."""
     person, mail = incoming.identity.person, incoming.mail
     if incoming.note or person is None:
@@ -162,7 +162,7 @@ def _is_inner(tx: Transaction, incoming: Incoming, edit: Edit) -> bool:
     given, _ = split_commands(split_reply(mail.text).text)
     fields = {name: value for name, value in edit.fields.items() if value}
     said = {"title": mail.subject, "customer": edit.customer.name if edit.customer else "", **fields}
-    return asks_note(given) or bool(quoting(tx, Whose(person.key), said, ("customer",)))
+    return asks_note(given) or bool(quoting(tx, desk, Whose(person.key), said, ("customer",)))
 
 
 def _scope(found: Intake) -> str:

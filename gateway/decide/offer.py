@@ -146,7 +146,7 @@ def _take(tx: Transaction, desk: Desk, incoming: Incoming, where: Place) -> Sett
         ),
     )  # fmt: skip
     subtype = desk.site.rules.kinds.subtypes[_EVENTS[where.action]]
-    said = kept_inside(tx, incoming, where, said)
+    said = kept_inside(tx, desk, incoming, where, said)
     posted = happen(tx, desk, record, subtype, Edit(), author, said, incoming.now)
     if isinstance(posted, Refusal):
         return thread.write(tx, desk, incoming, replace(where, action=""))

@@ -3,16 +3,16 @@
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
+from gateway.decide.compare import Comparison
 from gateway.decide.held import QUOTES_NOTE
 from gateway.decide.place import Incoming, Place, tell_held
 from gateway.decide.post import Desk, Text
+from gateway.decide.public import Whose
 from gateway.mail.attached import texts_in
 from gateway.mail.parse import Attachment
 from gateway.mail.prints import TooMuch
 from gateway.store import messages
 from gateway.store.arrivals import Settled
-from gateway.store.prints import Comparison
-from gateway.store.public import Whose
 from gateway.store.session import Transaction
 
 REASON = "it quotes an internal note, and outsiders would read it"
@@ -32,7 +32,7 @@ def careful(
     """
     if incoming.recipient.released and incoming.recipient.cause == QUOTES_NOTE:
         return said
-    titled, reason = _why(tx, incoming, where, said, titles)
+    titled, reason = _why(tx, desk, incoming, where, said, titles)
     if not reason:
         return said
     if not titled and not _outsiders_hear(desk, incoming, where):
@@ -43,9 +43,9 @@ def careful(
     return Settled("held", QUOTES_NOTE, reason, where.record.id)
 
 
-def kept_inside(tx: Transaction, incoming: Incoming, where: Place, said: Text) -> Text:
+def kept_inside(tx: Transaction, desk: Desk, incoming: Incoming, where: Place, said: Text) -> Text:
     """Return the text of what happens in any case; one that quotes a note is heard by those inside alone."""
-    _, reason = _why(tx, incoming, where, said, ())
+    _, reason = _why(tx, desk, incoming, where, said, ())
     return _inside(said, reason) if reason else said
 
 
@@ -53,13 +53,15 @@ def _inside(said: Text, reason: str) -> Text:
     return replace(said, details=replace(said.details, inside=said.details.inside or reason.partition(",")[0]))
 
 
-def _why(tx: Transaction, incoming: Incoming, where: Place, said: Text, titles: Sequence[str]) -> tuple[bool, str]:
+def _why(
+    tx: Transaction, desk: Desk, incoming: Incoming, where: Place, said: Text, titles: Sequence[str]
+) -> tuple[bool, str]:  # fmt: skip
     """Return whether `titles` quote a note, and why the mail as a whole is not for outsiders; "" where it is."""
     person = incoming.identity.person
     author = Whose(person.key, "", where.record.id) if person else Whose("", incoming.identity.email, where.record.id)
     titled, inside = False, person is not None
     try:
-        comparison = Comparison(tx, author, whole=inside)
+        comparison = Comparison(tx, desk.addresses, author, whole=inside)
         titled = comparison.quotes(titles, files=inside)
         return titled, REASON if titled or _quotes_note(tx, said, comparison, inside=inside) else ""
     except TooMuch:
@@ -67,14 +69,14 @@ def _why(tx: Transaction, incoming: Incoming, where: Place, said: Text, titles: 
 
 
 def quoting(
-    tx: Transaction, author: Whose, said: Mapping[str, str], named: Container[str] = (),
+    tx: Transaction, desk: Desk, author: Whose, said: Mapping[str, str], named: Container[str] = (),
     files: tuple[Attachment, ...] = (),
 ) -> list[str]:  # fmt: skip
     """Return what quotes a note, or cannot be compared, of texts by their names and of files, all for outsiders.
 
     A note may name among other words what is `named`, a product or a customer: that is no secret of it.
     """
-    comparison = Comparison(tx, author, whole=True)
+    comparison = Comparison(tx, desk.addresses, author, whole=True)
     found: list[str] = []
     name = ""
     try:

@@ -90,12 +90,12 @@ def _machines(tx: Transaction, read: Read, target: Target, automatic: Automatic 
         return "", ""
     person = read.identity.person
     told = automatic.why == CALENDAR and bool(split_reply(read.mail.text).text.strip())
-    soft = automatic.worded or automatic.bulk or told
+    worded = automatic.worded and not automatic.why.startswith(SAYS)
+    soft = worded or automatic.bulk or told
     if soft and isinstance(target, ToIntake):
         return automatic.why, automatic.why
     leaves = isinstance(target, ToRecord) and target.action == UNFOLLOW.name  # Gmail says that it wrote this itself
-    says = automatic.why.startswith(SAYS)
-    if (leaves and (soft or says)) or (soft and isinstance(target, HeldAddress | ToReserved)):
+    if (leaves and (soft or automatic.worded)) or (soft and isinstance(target, HeldAddress | ToReserved)):
         return "", ""  # no text for a thread: a decision, or for an administrator
     offer = isinstance(target, ToRecord) and target.action in OFFERS
     proved = read.identity.authenticated and (person is not None or _is_a_persons(tx, read, target, automatic))

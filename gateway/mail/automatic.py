@@ -69,7 +69,7 @@ def read_automatic(mail: Mail, return_path: str) -> Automatic | None:
     if marked:
         kind = worded.kind if worded else _kind_by_hint(mail, said) or marked.kind
         return replace(marked, kind=kind, bulk=marked.bulk and not worded)
-    return replace(worded, worded=not worded.why.startswith(SAYS)) if worded else None
+    return replace(worded, worded=True) if worded else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ def _by_header(mail: Mail, said: _Said, return_path: str) -> Automatic | None:
         return Automatic(kind.kind, "null return path")
     if marked and robot:
         its = robot.kind == "bounce" or marked.kind == "list"
-        return Automatic(robot.kind if its else marked.kind, marked.why, bulk=False)
+        return Automatic(robot.kind if its else marked.kind, marked.why)
     return marked or robot
 
 

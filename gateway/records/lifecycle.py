@@ -12,6 +12,7 @@ from gateway.records.kinds import Subtype
 from gateway.records.record import Line, Party, Record
 
 STAGE = "stage"
+INNER_FIELDS = (STAGE, "reason")  # a lead's, of which nobody outside reads
 VALID_UNTIL = "valid_until"
 AMOUNT = "amount"
 

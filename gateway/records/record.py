@@ -22,6 +22,11 @@ class Party:
         """Whether the address (lower case) is one of theirs."""
         return email in self.emails
 
+    @property
+    def firm(self) -> str:
+        """What tells customers apart: those with an address in one domain are one; "" for nobody."""
+        return self.key or next((email.rpartition("@")[2] for email in self.emails), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:

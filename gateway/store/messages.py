@@ -250,6 +250,11 @@ def attachments(tx: Transaction, message_ids: Iterable[int]) -> dict[int, list[K
     return found
 
 
+def whole(tx: Transaction, kept: Kept) -> Attachment:
+    """Return an attachment with its content."""
+    return Attachment(kept.name, kept.media_type, content.load(tx, kept.digest))
+
+
 def original(tx: Transaction, message_id: int) -> bytes | None:
     """Return the mail that a message was, as it was received; None for an event."""
     query = (

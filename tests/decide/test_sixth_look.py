@@ -90,13 +90,22 @@ def li_buys(made, *titles):
     return [f"{ref.lower()}@{D}" for ref in refs]
 
 
+def li_reads(made, *texts, titles=("desks",)):
+    """Let A write to Ms Li, once to each of her quotations, and her get it; return the address of the first."""
+    addresses = li_buys(made, *titles)
+    for text in texts:
+        for to in addresses:
+            made.write(A, to, text)
+    made.sent()
+    return addresses[0]
+
+
 @pytest.mark.parametrize("reminded", [True, False])
 def test_what_another_customer_was_told_twice_or_on_two_records_at_once_is_a_secret_of_a_note(made, reminded):
     made.follow("S00001", WANG)
     if reminded:
-        (desks,) = li_buys(made, "desks")
-        for said in ("Dear Ms Li,", "Dear Ms Li, may I remind you:"):
-            made.write(A, desks, f"{said}\r\n\r\n{OFFER}.\r\n\r\nA")
+        said = ("Dear Ms Li,", "Dear Ms Li, may I remind you:")
+        li_reads(made, *(f"{each}\r\n\r\n{OFFER}.\r\n\r\nA" for each in said))
     else:
         both = li_buys(made, "desks", "tables")
         made.take(
@@ -278,10 +287,7 @@ def test_a_signature_is_known_from_mails_to_two_customers_whatever_stands_above_
 
 def test_a_signature_that_one_customer_knows_is_asked_about_once(made):
     made.follow("S00001", WANG)
-    (desks,) = li_buys(made, "desks")
-    for number in range(3):
-        made.write(A, desks, f"Dear Ms Li, number {number} is fine.\r\n\r\n{SIGNATURE}")
-    made.sent()
+    desks = li_reads(made, *(f"Dear Ms Li, number {n} is fine.\r\n\r\n{SIGNATURE}" for n in range(3)))
     made.write(A, N, f"the floor is 95.\r\n\r\n{SIGNATURE}")
     assert made.write(A, S, f"Dear Mr Wang, all is well.\r\n\r\n{SIGNATURE}") == HELD
     assert release(made) == []
@@ -415,9 +421,7 @@ def test_what_the_customer_of_an_origin_was_told_is_a_secret_to_another(made):
 @pytest.mark.parametrize("titles", [["desks"], ["desks", "tables"]])
 def test_what_one_customer_was_told_often_is_a_secret_to_another(made, titles):
     made.follow("S00001", WANG)
-    for number, to in enumerate(li_buys(made, *titles) * 3):
-        made.write(A, to, f"Reminder {number}.\r\n\r\n{SECRET}")
-    made.sent()
+    li_reads(made, *(f"Reminder {n}.\r\n\r\n{SECRET}" for n in range(3)), titles=titles)
     made.write(A, N, f"As I told Li: {SECRET}")
     assert made.write(B, S, f"Dear Mr Wang, {SECRET}") == HELD
 
@@ -514,10 +518,8 @@ def test_who_sends_one_photo_after_the_other_is_no_machine(made):
 
 def test_a_mail_that_names_a_frequent_customer_is_posted_however_much_was_written(made):
     made.follow("S00001", WANG)
-    (desks,) = li_buys(made, "desks")
-    for number in range(60):
-        made.write(A, desks, f"Dear Ms Li, {' '.join(ASKED.split()[number % 9 :])} {number}\r\n\r\n{SIGNATURE}")
-    made.sent()
+    texts = (f"Dear Ms Li, {' '.join(ASKED.split()[n % 9 :])} {n}\r\n\r\n{SIGNATURE}" for n in range(60))
+    li_reads(made, *texts)
     for number in range(120):
         made.write(A, N, f"{'x' * (number % 13)} called Kaohsiung Harbour Furniture Company: nobody there {number}")
     text = "Dear all, the Kaohsiung Harbour Furniture Company asked as well. It will be delivered in May."

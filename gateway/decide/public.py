@@ -4,38 +4,24 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
+from gateway.alias import Addresses
 from gateway.mail import prints
 from gateway.mail.attached import texts_in
-from gateway.mail.parse import Attachment, parse
+from gateway.mail.parse import parse
 from gateway.mail.prints import Effort
-from gateway.records.lifecycle import STAGE
-from gateway.records.record import Party, Record
-from gateway.store import messages, records
-from gateway.store.content import load
+from gateway.records.lifecycle import INNER_FIELDS
+from gateway.records.record import Record
+from gateway.store import messages, outside, records
 from gateway.store.messages import Message
 from gateway.store.session import Transaction
-from gateway.store.tables import body, delivery, message
 
-INNER_FIELDS = (STAGE, "reason")  # of which no outsider reads
 _READ_MAX = 400_000  # characters of the messages on a record, or of a person, that are looked at
 _FILES_MAX = 2_000_000  # octets of their files
-_MESSAGES_MAX = 200  # of a record, or of a person
-_NOT_GOT = ("failed", "expired", "suppressed")  # deliveries
-_TAG = re.compile(r"\+[a-z2-7]{16,64}(?=@)", re.IGNORECASE)
 _ORIGINS_MAX = 5  # records that one was made from
 # Where somebody's own words begin: below the field of a forwarded mail, or the first line of one in a folder.
 _FIELD = r"^[ \t>*]{0,20}(?:from|von|de|寄件者|寄件人|发件人|發件人|差出人)[ \t*]*[:：]"
 _DROPPED = r"\A(?:[^\n<]{0,200}<)?@>?: "  # the address stands in place of @
 _HANDED_ON = rf"{_DROPPED}|{_FIELD}[^\n]{{0,200}}?(?<![\w.+-])@(?![\w.-])"
-
-_SENT = (
-    sa.select(delivery.c.header, body.c.content)
-    .join(body, body.c.id == delivery.c.body_id)
-    .where(delivery.c.message_id == sa.bindparam("of"), delivery.c.outsider, delivery.c.state.not_in(_NOT_GOT))
-    .limit(1)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +37,7 @@ class Whose:
 class _Said:
     """A text that outsiders read, as its letters: to whom, and in which mail."""
 
-    customer: str
+    firm: str
     mail: str
     letters: str
 
@@ -59,8 +45,9 @@ class _Said:
 class Public:
     """Knows what is no secret of a note. Each text is read once. Raises TooMuch."""
 
-    def __init__(self, tx: Transaction, author: Whose, effort: Effort) -> None:
+    def __init__(self, tx: Transaction, addresses: Addresses, author: Whose, effort: Effort) -> None:
         self._tx = tx
+        self._addresses = addresses
         self._author = author
         self._effort = effort
         self._threads: dict[int, list[_Said]] = {}
@@ -123,7 +110,7 @@ class Public:
     def _by(self, who: str) -> list[_Said]:
         """What outsiders read of a person."""
         if who not in self._written:
-            self._written[who] = self._read(_outside(self._tx, message.c.author_who == who)) if who else []
+            self._written[who] = self._read(outside.read(self._tx, "author_who", who)) if who else []
         return self._written[who]
 
     def _thread(self, record_id: int) -> list[_Said]:
@@ -133,7 +120,7 @@ class Public:
                 fields = [value for name, value in each.fields.items() if name not in INNER_FIELDS]
                 named = [each.title, each.customer.name, *fields, *(line.name for line in each.lines)]
                 found += [_Said("", "", prints.read(name).letters) for name in named if name]
-                found += self._read(_outside(self._tx, message.c.record_id == each.id), files=True)
+                found += self._read(outside.read(self._tx, "record_id", each.id), files=True)
             self._threads[record_id] = found
         return self._threads[record_id]
 
@@ -145,7 +132,7 @@ class Public:
                 return
             yield record
             origin = records.find(self._tx, record.origin) if record.origin else None
-            record = origin if origin and _customer(origin.customer) == _customer(record.customer) != "" else None
+            record = origin if origin and origin.customer.firm == record.customer.firm != "" else None
 
     def _read(self, read: Sequence[Message], *, files: bool = False) -> list[_Said]:
         """Return what messages say, the newest first: as much as can be looked at quickly."""
@@ -160,39 +147,21 @@ class Public:
             for file in attached.get(each.id, []):
                 if file.size <= files_left:
                     files_left -= file.size
-                    content = load(self._tx, file.digest)
-                    said += texts_in(Attachment(file.name, file.media_type, content), [])
+                    said += texts_in(messages.whole(self._tx, file), [])
             for text in filter(None, said):
                 if len(text) <= left:
                     left -= len(text)
-                    customer = _customer(their[each.record_id].customer)
-                    found.append(_Said(customer, each.original_id or each.message_id, prints.read(text).letters))
+                    firm = their[each.record_id].customer.firm
+                    found.append(_Said(firm, each.original_id or each.message_id, prints.read(text).letters))
         return found
 
     def _as_sent(self, message_id: int) -> str:
         """Return the text of an offer or invoice as its customer read it, with lines and total, without their tags."""
-        row = self._tx.execute(_SENT, {"of": message_id}).first()
-        return _TAG.sub("", parse(row.header + b"\r\n" + load(self._tx, row.content)).text) if row else ""
-
-
-def _outside(tx: Transaction, which: sa.ColumnElement[bool]) -> list[Message]:
-    """Return the newest of these messages that somebody outside wrote or got, the newest first."""
-    got = sa.exists().where(
-        delivery.c.message_id == message.c.id, delivery.c.outsider, delivery.c.state.not_in(_NOT_GOT)
-    )
-    may = sa.or_(got, sa.not_(message.c.internal), message.c.author_who == "")
-    query = sa.select(message.c.id, got.label("got")).where(which, may).order_by(message.c.id.desc())
-    found = {row.id: row.got for row in tx.execute(query.limit(_MESSAGES_MAX))}
-    loaded = messages.load(tx, found)[::-1]
-    return [each for each in loaded if found[each.id] or each.author.outsider or each.details.outside]
-
-
-def _customer(party: Party) -> str:
-    """Return what tells customers apart: the firm, by the domain of its addresses; "" for nobody."""
-    return party.key or next((email.rpartition("@")[2] for email in party.emails), "")
+        sent = outside.as_sent(self._tx, message_id)
+        return self._addresses.untagged(parse(sent).text) if sent is not None else ""
 
 
 def _told_two(said: Sequence[_Said]) -> bool:
-    """Whether two customers were told so, each in a mail of their own."""
-    customers, mails = {each.customer for each in said} - {""}, {each.mail for each in said}
-    return min(len(customers), len(mails)) > 1
+    """Whether two firms were told so, each in a mail of their own."""
+    firms, mails = {each.firm for each in said} - {""}, {each.mail for each in said}
+    return min(len(firms), len(mails)) > 1
