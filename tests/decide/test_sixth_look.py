@@ -441,12 +441,23 @@ def test_of_notes_that_say_nearly_the_same_the_one_that_is_quoted_is_found(made)
     assert made.write(B, S, f"Dear Mr Wang, {SECRET}") == HELD
 
 
-def test_a_number_is_nothing_that_agrees_by_chance(made):
+PRICE = "the lowest price at which we sell the oak chair is"
+NUMBERS = [
+    (f"{PRICE} NT$ 88000", f"{PRICE} NT$ 72000"),
+    (
+        "the discount that we grant on oak is at most three percent",
+        "the discount that we grant on oak is at most thirty",
+    ),
+]
+
+
+@pytest.mark.parametrize(("told", "secret"), NUMBERS)
+def test_a_number_is_nothing_that_agrees_by_chance(made, told, secret):
     made.follow("S00001", WANG)
-    made.write(A, S, "Dear Mr Wang, the lowest price at which we sell the oak chair is NT$ 88000")
+    made.write(A, S, f"Dear Mr Wang, {told}")
     made.sent()
-    made.write(A, N, "Between us, the lowest price at which we sell the oak chair is NT$ 72000")
-    assert made.write(B, S, "Dear Mr Wang, the lowest price at which we sell the oak chair is NT$ 72000") == HELD
+    made.write(A, N, f"Between us, {secret}")
+    assert made.write(B, S, f"Dear Mr Wang, {secret}") == HELD
 
 
 def test_who_is_named_in_a_note_has_not_written_it(made):
@@ -588,14 +599,6 @@ def test_a_customers_mail_that_was_dropped_into_the_record_can_be_answered(made)
     made.follow("S00001", WANG)
     made.take(mail(f"Wang <{WANG}>", "chairs", ASKED, to=A), N, door="folder", auth_who="a")
     assert made.write(A, S, f"Dear Mr Wang,\r\n\r\n> {ASKED}\r\n\r\nYes, we can.") == ("posted", "")
-
-
-def test_a_number_in_words_is_nothing_that_agrees_by_chance(made):
-    made.follow("S00001", WANG)
-    made.write(A, S, "Dear Mr Wang, the discount that we grant on the oak chairs is at most three percent")
-    made.sent()
-    made.write(A, N, "Between us, the discount that we grant on the oak chairs is at most thirty")
-    assert made.write(B, S, "Dear Mr Wang, the discount that we grant on the oak chairs is at most thirty") == HELD
 
 
 @pytest.mark.parametrize("short", ["收到，謝謝。", "OK, thanks."])
